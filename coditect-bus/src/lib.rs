@@ -1,0 +1,1 @@
+//! Message bus of CODITECT: envelopes, topics, queues, priorities, acknowledgement, dead letters.

@@ -1,0 +1,1 @@
+//! Agent registry of CODITECT: records under leases, capabilities, watch, selection.

@@ -1,0 +1,1 @@
+//! Resilience of CODITECT: retry and timeout as pure policies and tower layers.

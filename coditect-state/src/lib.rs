@@ -1,0 +1,1 @@
+//! State store of CODITECT: serializable transactions over ordered keys, leases, checkpoints, blackboard.

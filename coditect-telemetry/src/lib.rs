@@ -1,0 +1,1 @@
+//! Telemetry of CODITECT: tracing set-up and W3C trace context.

@@ -1,0 +1,1 @@
+//! Examples of CODITECT; each is a target of this package.
