@@ -1,0 +1,115 @@
+//! What goes into a partition: entries of its inbox from anybody, batches of records from its owner.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::{Record, Seq, Submission};
+use crate::{RunId, TaskId, Timestamp};
+
+/// Asks the owner of a run to do something with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Command {
+    /// Ends the run without reaching its goal.
+    Cancel {
+        /// Why.
+        reason: Arc<str>,
+        /// When it was asked for.
+        at: Timestamp,
+    },
+    /// Puts a task that ended badly back.
+    Redrive {
+        /// The task.
+        task: TaskId,
+        /// When it was asked for.
+        at: Timestamp,
+    },
+}
+
+/// Waits in a partition's inbox until its owner has dealt with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// Its position in the inbox.
+    pub seq: Seq,
+    /// The run that it is about.
+    pub run: RunId,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// Is what an inbox entry asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// A run was accepted and is to be taken in.
+    Submit(Arc<Submission>),
+    /// Something is to be done with a run.
+    Command(Command),
+}
+
+/// Is what the owner of a partition commits in one step.
+///
+/// It keeps its memory when an append has emptied it, so that one batch serves many appends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    records: Vec<(RunId, Record)>,
+    consumed: Vec<Seq>,
+}
+
+impl Batch {
+    /// Makes an empty batch.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            consumed: Vec::new(),
+        }
+    }
+
+    /// Adds the next record of a run's log. Appends are fastest where a run's records stand together.
+    pub fn push(&mut self, run: RunId, record: Record) {
+        self.records.push((run, record));
+    }
+
+    /// Takes an entry out of the inbox with this append.
+    pub fn consume(&mut self, seq: Seq) {
+        self.consumed.push(seq);
+    }
+
+    /// Returns the records, in the order in which they will stand in the logs.
+    #[must_use]
+    pub fn records(&self) -> &[(RunId, Record)] {
+        &self.records
+    }
+
+    /// Returns the inbox entries that this append takes out.
+    #[must_use]
+    pub fn consumed(&self) -> &[Seq] {
+        &self.consumed
+    }
+
+    /// Returns the number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns whether there is nothing to commit: no record and no consumed entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.consumed.is_empty()
+    }
+
+    /// Removes everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.consumed.clear();
+    }
+
+    /// Hands the records out by value, for a backend that has accepted the batch.
+    pub fn drain_records(&mut self) -> std::vec::Drain<'_, (RunId, Record)> {
+        self.records.drain(..)
+    }
+}
