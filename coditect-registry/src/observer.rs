@@ -1,0 +1,42 @@
+//! Who is told what happens in a registry or a view, for metrics; switching it on changes no behaviour.
+
+use crate::{ErrorKind, Instance, Registration, RemovalReason};
+
+/// Is told what happens; every method does nothing by default.
+///
+/// Methods are called inline, sometimes under a lock: they must be quick and must not call back into the registry.
+pub trait Observer: Send + Sync + 'static {
+    /// An instance has been registered.
+    fn registered(&self, registration: &Registration) {
+        let _ = registration;
+    }
+
+    /// A lease has been renewed.
+    fn renewed(&self, registration: &Registration) {
+        let _ = registration;
+    }
+
+    /// A registration, renewal or update has been refused.
+    fn refused(&self, instance: &Instance, kind: ErrorKind) {
+        let _ = (instance, kind);
+    }
+
+    /// An instance is gone.
+    fn removed(&self, instance: &Instance, reason: RemovalReason) {
+        let _ = (instance, reason);
+    }
+
+    /// A watcher or a view has started over with `records` records, because it had begun or had fallen behind.
+    fn resynced(&self, records: usize) {
+        let _ = records;
+    }
+
+    /// A view has lost its watch and goes on with what it knows until it has another.
+    fn interrupted(&self) {}
+}
+
+/// Observes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
