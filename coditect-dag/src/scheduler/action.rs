@@ -1,0 +1,94 @@
+//! What the scheduler wants done: the answers to an event.
+
+use super::event::LossReason;
+use super::transition::TaskState;
+use crate::{Attempt, TaskId, Timestamp};
+
+/// Something that the caller must do or may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// The task waits in the queue of its class from now on.
+    Ready {
+        /// The task.
+        task: TaskId,
+    },
+    /// A worker should stop this attempt; whatever it still answers is ignored.
+    Stop {
+        /// The task.
+        task: TaskId,
+        /// The attempt that runs.
+        attempt: Attempt,
+        /// Why it should stop.
+        reason: Cause,
+    },
+    /// The scheduler wants [`Event::Due`](super::Event::Due) at this instant.
+    WakeAt {
+        /// The task that backs off.
+        task: TaskId,
+        /// When its backoff ends.
+        at: Timestamp,
+    },
+    /// The task has reached a final state.
+    Settled {
+        /// The task.
+        task: TaskId,
+        /// The final state.
+        state: TaskState,
+        /// Why it ended so.
+        cause: Cause,
+    },
+    /// A task that was final is open again: it, or a task on which it hangs, was redriven.
+    Reopened {
+        /// The task.
+        task: TaskId,
+    },
+    /// All subtasks of an expanded task are final; answer with
+    /// [`Event::Resolved`](super::Event::Resolved) or
+    /// [`Event::ScopeFailed`](super::Event::ScopeFailed).
+    ScopeSettled {
+        /// The expanded task.
+        task: TaskId,
+        /// Whether one of the scope's sinks did not succeed, or the scope failed fast.
+        failed: bool,
+    },
+    /// Every task of the run is final; comes once, as the last action.
+    RunSettled {
+        /// How the run ended: succeeded, failed or cancelled.
+        state: TaskState,
+    },
+}
+
+/// Says why a task reached its final state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its attempt ended well, or its scope has a result.
+    Completed,
+    /// Its handler failed in a way that trying again does not cure.
+    NotRetryable,
+    /// Its handler failed as often as it may.
+    AttemptsExhausted,
+    /// Its attempts were lost more often than is forgiven.
+    LossesExhausted(LossReason),
+    /// Its deadline passed.
+    Deadline,
+    /// Its expansion was over a limit.
+    ExpansionRefused,
+    /// Its subtasks could bring no result.
+    ScopeFailed,
+    /// An upstream that it needed did not succeed.
+    Upstream(TaskId),
+    /// A task of its scope failed, and the scope fails fast.
+    FailFast(TaskId),
+    /// It was cancelled by name.
+    Cancelled,
+    /// The task from which it was expanded has ended without it.
+    NotNeeded(TaskId),
+    /// The run has its result and does not need it.
+    RunResolved,
+    /// The run failed as a whole.
+    RunFailed,
+    /// The run was cancelled as a whole.
+    RunCancelled,
+}
