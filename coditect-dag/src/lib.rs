@@ -3,6 +3,7 @@
 mod error;
 pub mod graph;
 mod id;
+pub mod journal;
 pub mod scheduler;
 mod timestamp;
 
