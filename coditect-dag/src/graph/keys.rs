@@ -24,6 +24,12 @@ impl Keys {
         self.ends.len()
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.text.capacity()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.slots.capacity() * size_of::<u32>()
+    }
+
     pub(super) fn get(&self, position: usize) -> Option<&str> {
         let end = *self.ends.get(position)?;
         let start = position

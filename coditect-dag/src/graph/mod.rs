@@ -222,6 +222,15 @@ impl<N> TaskGraph<N> {
         prefix
     }
 
+    /// Returns how many bytes the graph has allocated, without what its payloads own.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let (nodes, edges) = self.graph.capacity();
+        self.keys.heap_bytes()
+            + nodes * size_of::<petgraph::graph::Node<N>>()
+            + edges * size_of::<petgraph::graph::Edge<()>>()
+    }
+
     fn neighbours(&self, task: TaskId, direction: Direction) -> impl Iterator<Item = TaskId> {
         self.graph
             .neighbors_directed(index(task.get()), direction)

@@ -1,0 +1,76 @@
+//! Gives failed tasks another chance, and with them what hangs on them.
+
+use super::Scheduler;
+use super::action::Action;
+use super::event::Applied;
+use super::transition::TaskState;
+use crate::{Error, TaskId};
+
+impl<P: Ord + Copy> Scheduler<P> {
+    /// Opens a failed task again, unless its scope is past caring.
+    pub(super) fn redrive(
+        &mut self,
+        task: TaskId,
+        actions: &mut Vec<Action>,
+    ) -> Result<Applied, Error> {
+        let task = self.known(task)?;
+        let record = &self.tasks[task as usize];
+        // A task that could not run even if it were open is not the one to redrive.
+        let hopeless = record.broken > 0 && !self.tolerates_failure(task);
+        if record.state.get() != TaskState::Failed
+            || hopeless
+            || self.scope_of(task).is_stopping()
+            || self.outcome.is_some()
+        {
+            return Ok(Applied::Ignored);
+        }
+        let record = &mut self.tasks[task as usize];
+        record.failures = 0;
+        record.losses = 0;
+        self.count_open_again(task);
+        actions.push(Action::Reopened {
+            task: TaskId::new(task),
+        });
+        if self.started && self.waiting[task as usize] == 0 {
+            self.make_ready(task, actions);
+        } else {
+            self.advance(task, TaskState::Pending);
+        }
+        self.reopen_downstreams(task, actions);
+        Ok(Applied::Changed)
+    }
+
+    /// Lets everything wait again for a task that is open again.
+    ///
+    /// What was skipped because of it is open again as well. What is ready goes back to wait; what
+    /// was dispatched before is not called back.
+    fn reopen_downstreams(&mut self, task: u32, actions: &mut Vec<Action>) {
+        let mut reopened = vec![task];
+        while let Some(task) = reopened.pop() {
+            for edge in self.downstreams.of(task) {
+                let downstream = self.downstreams.target(edge);
+                self.waiting[downstream as usize] += 1;
+                let record = &mut self.tasks[downstream as usize];
+                record.broken -= 1;
+                match record.state.get() {
+                    TaskState::Skipped if record.broken == 0 => {
+                        self.count_open_again(downstream);
+                        reopened.push(downstream);
+                    }
+                    TaskState::Ready => self.leave_queue(downstream),
+                    _ => continue,
+                }
+                self.advance(downstream, TaskState::Pending);
+                actions.push(Action::Reopened {
+                    task: TaskId::new(downstream),
+                });
+            }
+        }
+    }
+
+    fn count_open_again(&mut self, task: u32) {
+        let record = &self.tasks[task as usize];
+        self.scopes[record.scope as usize]
+            .uncount(record.state.get(), self.downstreams.is_sink(task));
+    }
+}
