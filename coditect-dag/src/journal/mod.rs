@@ -12,8 +12,11 @@ use bytes::Bytes;
 
 use crate::{RunId, TaskId};
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod error;
 mod inbox;
+mod memory;
 mod partition;
 mod record;
 mod run;
@@ -21,6 +24,7 @@ mod watch;
 
 pub use error::{Error, ErrorKind};
 pub use inbox::{Batch, Command, InboxEntry, Request};
+pub use memory::{MemoryConfig, MemoryJournal};
 pub use partition::{FencingToken, Partition, PartitionCount, PartitionLease, partition_of};
 pub use record::{Record, RecordKind, Seq, Settlement};
 pub use run::{

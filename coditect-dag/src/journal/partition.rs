@@ -173,7 +173,7 @@ impl PartitionLease {
             token,
             owner: owner.into(),
             ttl,
-            until: asked + ttl,
+            until: later(asked, ttl),
         }
     }
 
@@ -217,8 +217,59 @@ impl PartitionLease {
     #[must_use]
     pub fn renewed(&self, asked: Instant) -> Self {
         Self {
-            until: asked + self.ttl,
+            until: later(asked, self.ttl),
             ..self.clone()
         }
+    }
+}
+
+/// Adds a span to an instant; a span too long for the clock counts as thirty years.
+fn later(from: Instant, span: Duration) -> Instant {
+    const LONG: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    from.checked_add(span).unwrap_or_else(|| from + LONG)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn partitions_are_the_same_in_every_release() {
+        let count = PartitionCount::new(64).unwrap();
+        let of = |id: u128| partition_of(RunId::from_uuid(Uuid::from_u128(id)), count).get();
+        assert_eq!(
+            [of(0), of(1), of(0x0192_d3c0_7a5e_7cc3_98c4_dc0c_0c07_398f)],
+            [28, 11, 37]
+        );
+    }
+
+    #[test]
+    fn partitions_get_even_shares() {
+        let count = PartitionCount::new(16).unwrap();
+        let mut shares = [0_u32; 16];
+        for _ in 0..16_000 {
+            shares[partition_of(RunId::new(), count).index()] += 1;
+        }
+        assert!(
+            shares.iter().all(|share| (800..1_200).contains(share)),
+            "{shares:?}"
+        );
+    }
+
+    #[test]
+    fn a_count_of_zero_is_none() {
+        assert_eq!(PartitionCount::new(0), None);
+        assert_eq!(PartitionCount::new(3).unwrap().partitions().count(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_lease_does_not_overflow() {
+        let token = FencingToken::new(1);
+        let lease =
+            PartitionLease::new(Partition::new(0), token, "a", Duration::MAX, Instant::now());
+        assert!(!lease.is_expired());
+        assert!(!lease.renewed(Instant::now()).is_expired());
     }
 }

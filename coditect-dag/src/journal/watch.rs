@@ -99,22 +99,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_change_between_reading_and_waiting_is_seen() {
+    async fn a_change_between_reading_and_waiting_is_seen_once() {
         let hint = Hint::new();
         let mut watch = hint.watch();
         hint.notify();
         hint.notify();
         watch.changed().await;
-        let mut again = tokio_test_pending(&mut watch).await;
-        assert!(again.take().is_none(), "both changes shared one hint");
-    }
-
-    async fn tokio_test_pending(watch: &mut Watch) -> Option<()> {
-        tokio::select! {
+        let again = tokio::select! {
             biased;
-            () = watch.changed() => Some(()),
-            () = std::future::ready(()) => None,
-        }
+            () = watch.changed() => true,
+            () = std::future::ready(()) => false,
+        };
+        assert!(!again, "both changes share one hint");
     }
 
     #[tokio::test]
@@ -130,5 +126,14 @@ mod tests {
         hint.notify();
         tasks.wait().await;
         assert!(hint.is_unwatched());
+    }
+
+    #[test]
+    fn a_guard_lives_as_long_as_its_watch() {
+        let guard = Arc::new(());
+        let watch = Hint::new().watch().with_guard(Arc::clone(&guard));
+        assert_eq!(Arc::strong_count(&guard), 2);
+        drop(watch);
+        assert_eq!(Arc::strong_count(&guard), 1);
     }
 }

@@ -1,0 +1,197 @@
+//! One partition in memory: who owns it, its inbox and its runs.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use super::inbox::Inbox;
+use super::retention::Candidate;
+use super::run::KeptRun;
+use crate::RunId;
+use crate::journal::{
+    Batch, Command, Error, ErrorKind, FencingToken, Hint, PartitionLease, RecordKind, Request,
+    Submission, Watch,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct PartitionState {
+    pub(super) inbox: Inbox,
+    pub(super) runs: FxHashMap<RunId, KeptRun>,
+    last_token: Option<FencingToken>,
+    /// The token that may write, and until when nobody else may claim; `None` after a release.
+    holder: Option<(FencingToken, Instant)>,
+    /// Hints of runs that are watched before they are submitted.
+    early: FxHashMap<RunId, Hint>,
+    /// From how many early hints on the unwatched ones are looked for.
+    early_limit: usize,
+    batches: u64,
+}
+
+/// What is to be done after an append when the partition's lock is released.
+#[derive(Debug, Default)]
+pub(super) struct Appended {
+    pub(super) hints: Vec<Hint>,
+    pub(super) settled: Vec<Candidate>,
+}
+
+/// Says whether a run was accepted by this submission or before.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    New(Option<Hint>),
+    Existed,
+}
+
+impl PartitionState {
+    /// Grants the next token, unless somebody's lease lasts.
+    pub(super) fn next_token(&mut self, now: Instant) -> Option<FencingToken> {
+        if self.holder.is_some_and(|(_, until)| now < until) {
+            return None;
+        }
+        let token = FencingToken::following(self.last_token, SystemTime::now().into());
+        self.last_token = Some(token);
+        Some(token)
+    }
+
+    /// Makes the bearer of a lease the one who may write.
+    pub(super) fn hold(&mut self, lease: &PartitionLease) {
+        self.holder = Some((lease.token(), lease.until()));
+    }
+
+    pub(super) fn release(&mut self) {
+        self.holder = None;
+    }
+
+    pub(super) fn check_token(&self, token: FencingToken) -> Result<(), Error> {
+        if self.holder.is_some_and(|(held, _)| held == token) {
+            return Ok(());
+        }
+        let text = "the partition's lease was released or somebody else has claimed it";
+        Err(Error::new(ErrorKind::Fenced, text))
+    }
+
+    pub(super) fn accept(&mut self, submission: Submission) -> Result<Accepted, Error> {
+        let run = submission.run;
+        let vacant = match self.runs.entry(run) {
+            Entry::Occupied(known) if known.get().submission.tenant == submission.tenant => {
+                return Ok(Accepted::Existed);
+            }
+            Entry::Occupied(_) => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the run id is already in use",
+                ));
+            }
+            Entry::Vacant(vacant) => vacant,
+        };
+        let submission = Arc::new(submission);
+        let hint = self.early.remove(&run);
+        let kept = vacant.insert(KeptRun::new(Arc::clone(&submission), hint));
+        kept.waiting = 1;
+        self.inbox.push(run, Request::Submit(submission));
+        Ok(Accepted::New(kept.hint.clone()))
+    }
+
+    pub(super) fn send(&mut self, run: RunId, command: Command) -> Result<(), Error> {
+        let kept = self.runs.get_mut(&run).ok_or_else(unknown_run)?;
+        kept.waiting += 1;
+        self.inbox.push(run, Request::Command(command));
+        Ok(())
+    }
+
+    pub(super) fn watch(&mut self, run: RunId) -> Watch {
+        if let Some(kept) = self.runs.get_mut(&run) {
+            return kept.hint.get_or_insert_default().watch();
+        }
+        if self.early.len() >= self.early_limit {
+            self.early.retain(|_, hint| !hint.is_unwatched());
+            self.early_limit = (2 * self.early.len()).max(64);
+        }
+        self.early.entry(run).or_default().watch()
+    }
+
+    /// Writes a batch, all of it or nothing.
+    pub(super) fn append(
+        &mut self,
+        token: FencingToken,
+        batch: &mut Batch,
+        max_tasks: u32,
+    ) -> Result<Appended, Error> {
+        self.check_token(token)?;
+        self.check_batch(batch, max_tasks)?;
+        let mut appended = Appended::default();
+        for seq in batch.consumed() {
+            if let Some((run, request)) = self.inbox.take(*seq)
+                && let Some(kept) = self.runs.get_mut(&run)
+            {
+                kept.waiting -= 1;
+                kept.unclaimed &= !matches!(request, Request::Submit(_));
+            }
+        }
+        let mut records = batch.drain_records().peekable();
+        while let Some((run, record)) = records.next() {
+            let kept = self
+                .runs
+                .get_mut(&run)
+                .expect("the check has found every run, and the lock was held since");
+            let settlements = kept.settlements;
+            kept.push(record);
+            while let Some((_, record)) = records.next_if(|(next, _)| *next == run) {
+                kept.push(record);
+            }
+            if kept.settlements != settlements && kept.is_settled() {
+                appended.settled.push(Candidate::new(run, kept));
+            }
+            if kept.is_watched() {
+                appended.hints.extend(kept.hint.clone());
+            }
+        }
+        drop(records);
+        batch.clear();
+        Ok(appended)
+    }
+
+    fn check_batch(&mut self, batch: &Batch, max_tasks: u32) -> Result<(), Error> {
+        if !batch.consumed().iter().all(|seq| self.inbox.contains(*seq)) {
+            let text = "an entry to be consumed is not in the inbox";
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        self.batches += 1;
+        let number = self.batches;
+        let mut records = batch.records().iter().peekable();
+        while let Some((run, record)) = records.next() {
+            let kept = self.runs.get_mut(run).ok_or_else(unknown_run)?;
+            if kept.checked.0 != number {
+                kept.checked = (number, kept.is_settled());
+            }
+            let mut settled = kept.checked.1;
+            check_record(&record.kind, &mut settled, max_tasks)?;
+            while let Some((_, record)) = records.next_if(|(next, _)| next == run) {
+                check_record(&record.kind, &mut settled, max_tasks)?;
+            }
+            kept.checked.1 = settled;
+        }
+        Ok(())
+    }
+}
+
+fn check_record(kind: &RecordKind, settled: &mut bool, max_tasks: u32) -> Result<(), Error> {
+    if kind.task().is_some_and(|task| task.get() >= max_tasks) {
+        return Err(Error::new(ErrorKind::Invalid, "the run has too many tasks"));
+    }
+    match kind {
+        RecordKind::Redriven { .. } => *settled = false,
+        _ if *settled => {
+            return Err(Error::new(ErrorKind::Conflict, "the run is settled"));
+        }
+        RecordKind::Settled(_) => *settled = true,
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(super) fn unknown_run() -> Error {
+    Error::new(ErrorKind::NotFound, "the run is unknown")
+}

@@ -1,0 +1,139 @@
+//! The journal's port, as memory implements it: nothing here waits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::MemoryJournal;
+use super::partition::unknown_run;
+use super::run::KeptRun;
+use crate::journal::{
+    Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
+    RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+};
+use crate::{RunId, TaskId};
+
+#[async_trait]
+impl RunJournal for MemoryJournal {
+    fn partitions(&self) -> PartitionCount {
+        self.config.partitions
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, Error> {
+        self.sweep();
+        self.submit_now(submission)
+    }
+
+    async fn send(&self, run: RunId, command: Command) -> Result<(), Error> {
+        let slot = self.slot_of(run);
+        slot.state.lock().send(run, command)?;
+        slot.arrivals.notify();
+        Ok(())
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunSummary>, Error> {
+        let state = self.slot_of(run).state.lock();
+        Ok(state.runs.get(&run).map(|kept| kept.summary.clone()))
+    }
+
+    async fn output(&self, run: RunId, task: TaskId) -> Result<Option<Bytes>, Error> {
+        let state = self.slot_of(run).state.lock();
+        Ok(state.runs.get(&run).and_then(|kept| kept.output(task)))
+    }
+
+    async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
+        Ok(self.list_now(&filter))
+    }
+
+    async fn events(&self, run: RunId, after: Seq, limit: usize) -> Result<EventPage, Error> {
+        let state = self.slot_of(run).state.lock();
+        let kept = state.runs.get(&run).ok_or_else(unknown_run)?;
+        Ok(kept.events(after, limit))
+    }
+
+    async fn watch(&self, run: RunId) -> Result<Watch, Error> {
+        Ok(self.slot_of(run).state.lock().watch(run))
+    }
+
+    async fn claim(
+        &self,
+        partition: Partition,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Option<PartitionLease>, Error> {
+        let mut state = self.slot(partition)?.state.lock();
+        let now = Instant::now();
+        let Some(token) = state.next_token(now) else {
+            return Ok(None);
+        };
+        let lease = PartitionLease::new(partition, token, owner, ttl, now);
+        state.hold(&lease);
+        Ok(Some(lease))
+    }
+
+    async fn renew(&self, lease: &PartitionLease) -> Result<PartitionLease, Error> {
+        let renewed = {
+            let mut state = self.owned(lease)?;
+            let renewed = lease.renewed(Instant::now());
+            state.hold(&renewed);
+            renewed
+        };
+        self.sweep();
+        Ok(renewed)
+    }
+
+    async fn release(&self, lease: PartitionLease) -> Result<(), Error> {
+        self.owned(&lease)?.release();
+        Ok(())
+    }
+
+    async fn inbox(
+        &self,
+        lease: &PartitionLease,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, Error> {
+        Ok(self.owned(lease)?.inbox.page(after, limit))
+    }
+
+    async fn watch_inbox(&self, partition: Partition) -> Result<Watch, Error> {
+        Ok(self.slot(partition)?.arrivals.watch())
+    }
+
+    async fn append(&self, lease: &PartitionLease, batch: &mut Batch) -> Result<(), Error> {
+        self.append_now(lease, batch)
+    }
+
+    async fn open_runs(&self, lease: &PartitionLease) -> Result<Vec<RunId>, Error> {
+        let state = self.owned(lease)?;
+        let open = state
+            .runs
+            .iter()
+            .filter(|(_, kept)| !kept.is_settled() && !kept.unclaimed);
+        let mut runs: Vec<_> = open.map(|(run, _)| *run).collect();
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<RunLog>, Error> {
+        let state = self.slot_of(run).state.lock();
+        Ok(state.runs.get(&run).map(KeptRun::load))
+    }
+
+    async fn snapshot(
+        &self,
+        lease: &PartitionLease,
+        run: RunId,
+        state: Bytes,
+        upto: Seq,
+    ) -> Result<(), Error> {
+        let mut partition = self.owned(lease)?;
+        let kept = partition
+            .runs
+            .get_mut(&run)
+            .ok_or_else(|| self.explain(lease, Some(run), unknown_run()))?;
+        kept.snapshot(state, upto, self.config.events_behind_snapshot)
+    }
+}
