@@ -77,8 +77,10 @@ impl Randomness for SplitMix {
 /// Brings a number that was handed in into `[0, 1)`; what is no number becomes 0.
 pub(crate) fn unit(random: f64) -> f64 {
     const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
-    // `f64::max` returns the other operand for a NaN.
-    random.max(0.0).min(BELOW_ONE)
+    if random.is_nan() {
+        return 0.0;
+    }
+    random.clamp(0.0, BELOW_ONE)
 }
 
 #[cfg(test)]
