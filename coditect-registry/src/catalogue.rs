@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::{AgentId, AgentRecord, Capability, Requirement};
 
 /// Lists every capability on offer in every version, sorted by name and version.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     /// The capabilities on offer.
     pub entries: Vec<CatalogueEntry>,
 }
 
 /// Says who offers one capability in one version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CatalogueEntry {
     /// The capability, as its longest-registered agent describes it.

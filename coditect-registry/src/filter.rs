@@ -18,7 +18,7 @@ use crate::{AgentId, AgentRecord, Health, Requirement, TenantId};
 /// assert!(ready.matches(&record));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Filter {

@@ -24,7 +24,7 @@ use crate::{AgentId, Capability, Error, Incarnation, Instance, Requirement, Resu
 /// assert!(record.offers(&"summarize@^1".parse()?));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRecord {
     /// Whose record it is.
     #[serde(flatten)]

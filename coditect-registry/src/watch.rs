@@ -51,7 +51,7 @@ impl fmt::Debug for Watch {
 }
 
 /// Numbers a change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Grows by one with each change; after a resync it goes on from the number of the resync, which may be higher.
     pub sequence: u64,
@@ -60,7 +60,7 @@ pub struct Event {
 }
 
 /// Says what has changed in the registry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {

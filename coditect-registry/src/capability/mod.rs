@@ -34,7 +34,7 @@ name! {
 /// assert_eq!(summarize.to_string(), "summarize@1.2.0");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
     /// The name that tasks ask for.
     pub name: CapabilityName,
