@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Destination, Envelope, Error, QueueName};
@@ -39,6 +40,8 @@ pub struct DeliveryParts {
     pub destination: Option<Destination>,
     /// When the message first came back.
     pub first_failed_at: Option<SystemTime>,
+    /// When it expires by the monotonic clock, fixed at the publish.
+    pub(crate) expires: Option<Instant>,
 }
 
 impl DeliveryParts {
@@ -51,6 +54,7 @@ impl DeliveryParts {
             redeliveries: 0,
             destination: None,
             first_failed_at: None,
+            expires: None,
         }
     }
 }

@@ -168,6 +168,10 @@ impl PublishError {
         self.0.envelopes
     }
 
+    pub(crate) fn into_parts(self) -> (Error, Vec<Envelope>) {
+        (self.0.error, self.0.envelopes)
+    }
+
     /// Takes back the first envelope that was not sent, which for a single publish is the one.
     #[must_use]
     pub fn into_envelope(self) -> Option<Envelope> {

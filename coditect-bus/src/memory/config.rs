@@ -1,0 +1,63 @@
+//! Limits of the memory bus.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::MemoryBus;
+use crate::Observer;
+
+/// Builds a [`MemoryBus`] with limits of its own.
+#[derive(Clone, Debug)]
+#[must_use = "a builder builds nothing until `build`"]
+pub struct MemoryBusBuilder {
+    pub(super) max_payload: usize,
+    pub(super) max_headers: usize,
+    pub(super) max_dead_letters: NonZeroUsize,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+}
+
+impl Default for MemoryBusBuilder {
+    fn default() -> Self {
+        const MAX_DEAD_LETTERS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+        Self {
+            max_payload: 1024 * 1024,
+            max_headers: 64 * 1024,
+            max_dead_letters: MAX_DEAD_LETTERS,
+            observer: None,
+        }
+    }
+}
+
+impl MemoryBusBuilder {
+    /// Sets the largest payload in bytes; 1 MiB unless told otherwise.
+    pub fn with_max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+
+    /// Sets how many bytes all headers of a message may have together; 64 KiB unless told otherwise.
+    pub fn with_max_headers(mut self, bytes: usize) -> Self {
+        self.max_headers = bytes;
+        self
+    }
+
+    /// Sets how many dead letters each queue keeps; 100,000 unless told otherwise.
+    ///
+    /// One more discards the oldest, which is logged and told to the observer.
+    pub fn with_max_dead_letters(mut self, count: NonZeroUsize) -> Self {
+        self.max_dead_letters = count;
+        self
+    }
+
+    /// Sets who is told what happens.
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Makes the bus.
+    #[must_use]
+    pub fn build(self) -> MemoryBus {
+        MemoryBus::from_config(self)
+    }
+}
