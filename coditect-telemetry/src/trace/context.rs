@@ -128,17 +128,21 @@ impl TraceContext {
     /// Returns the context as the value of a `traceparent` header.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        self.to_string()
+        // By hand, since it is written for every message and formatting costs several times as much.
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str("00-");
+        hex::write(&self.trace_id.0, &mut text);
+        text.push('-');
+        hex::write(&self.span_id.0, &mut text);
+        text.push('-');
+        hex::write(&[self.flags], &mut text);
+        text
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{}-{}-{:02x}",
-            self.trace_id, self.span_id, self.flags
-        )
+        f.write_str(&self.traceparent())
     }
 }
 
@@ -186,7 +190,7 @@ impl TryFrom<String> for TraceContext {
 
 impl From<TraceContext> for String {
     fn from(context: TraceContext) -> Self {
-        context.to_string()
+        context.traceparent()
     }
 }
 

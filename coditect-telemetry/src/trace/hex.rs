@@ -21,6 +21,17 @@ fn digit(character: u8) -> Option<u8> {
     }
 }
 
+/// Appends two lower-case digits for each byte.
+pub(crate) fn write(bytes: &[u8], text: &mut String) {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 0xf)]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +43,13 @@ mod tests {
         for wrong in ["00FF", "00f", "00fff", "00ff00", "0 ff", "", "zz00"] {
             assert_eq!(read::<2>(wrong.as_bytes()), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut text = String::new();
+        write(&[0x00, 0x0f, 0xa7], &mut text);
+        assert_eq!(text, "000fa7");
+        assert_eq!(read(text.as_bytes()), Some([0x00, 0x0f, 0xa7]));
     }
 }

@@ -45,6 +45,9 @@ impl TraceContext {
     /// anything holds it: `false` if the span is filtered out, if nobody listens, or if an OpenTelemetry layer has started the
     /// span already.
     pub fn attach(&self, span: &Span) -> bool {
+        if span.is_disabled() {
+            return false;
+        }
         let held = span.with_subscriber(|(id, dispatch)| {
             let registry = dispatch.downcast_ref::<Registry>()?;
             let span = registry.span(id)?;
