@@ -112,6 +112,11 @@ impl PartitionState {
         self.early.entry(run).or_default().watch()
     }
 
+    #[cfg(test)]
+    pub(super) fn early_hints(&self) -> usize {
+        self.early.len()
+    }
+
     /// Writes a batch, all of it or nothing.
     pub(super) fn append(
         &mut self,

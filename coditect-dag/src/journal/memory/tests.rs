@@ -1,6 +1,12 @@
+//! The contract, retention, and two owners at odds.
+
 use super::*;
-use crate::journal::PartitionCount;
+use crate::Timestamp;
 use crate::journal::conformance::Subject;
+use crate::journal::{PartitionCount, RecordKind, RunJournal, Settlement};
+
+mod owners;
+mod retention;
 
 async fn subject() -> Subject {
     let count = PartitionCount::new(4).unwrap();
@@ -29,4 +35,10 @@ mod rules_without_events_behind_snapshots {
         #[tokio::test(start_paused = true)]
         subject
     );
+}
+
+fn settled() -> RecordKind {
+    RecordKind::Settled(Settlement::Cancelled {
+        reason: "test".into(),
+    })
 }
