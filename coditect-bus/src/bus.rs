@@ -41,7 +41,7 @@ impl Capabilities {
 
 /// Carries messages between agents: at least once, by priority, and never in silence.
 ///
-/// A value is a handle: cheap to share as `Arc<dyn MessageBus>`. `MessageBusExt` adds the typed patterns.
+/// A value is a handle: cheap to share as `Arc<dyn MessageBus>`. [`MessageBusExt`](crate::MessageBusExt) adds the typed patterns.
 ///
 /// # Contract
 ///

@@ -36,7 +36,7 @@ impl Hub {
         result
     }
 
-    /// Publishes in order. To a queue, runs of envelopes go in under one lock.
+    /// Publishes in order. To a queue, all that it has room for goes in under one lock.
     pub(super) async fn publish_batch(
         &self,
         to: &Destination,
@@ -44,20 +44,15 @@ impl Hub {
     ) -> Result<(), PublishError> {
         let mut failed: Option<Error> = None;
         let mut returned = Vec::new();
-        while !batch.is_empty() {
-            // An observer wants each envelope by itself, and so does an envelope that will be refused.
-            if self.config.observer.is_none()
-                && batch.iter().all(|envelope| self.check(envelope).is_ok())
-                && let Ok(Route::Direct(queue)) = self.route(to)
-            {
-                match queue.offer_many(&mut batch) {
-                    Ok(()) => break,
-                    Err(refusal) => batch.push_front(refusal.into_envelope()),
-                }
-            }
-            let Some(envelope) = batch.pop_front() else {
-                break;
-            };
+        // An observer wants each envelope by itself, and so does an envelope that will be refused.
+        if self.config.observer.is_none()
+            && batch.iter().all(|envelope| self.check(envelope).is_ok())
+            && let Ok(Route::Direct(queue)) = self.route(to)
+            && let Err(refusal) = queue.offer_many(&mut batch)
+        {
+            batch.push_front(refusal.into_envelope());
+        }
+        for envelope in batch {
             if let Err(error) = self.publish(to, envelope).await {
                 let (error, envelopes) = error.into_parts();
                 failed.get_or_insert(error);

@@ -57,8 +57,29 @@ struct State {
 struct Aftermath {
     dead: Vec<(Envelope, DeadLetterReason)>,
     discarded: Vec<DeadLetter>,
-    wake: Vec<Arc<Leases>>,
-    freed: bool,
+    requeued: Option<(Envelope, Duration)>,
+    /// Nearly always there is at most one to wake, which then costs no allocation.
+    wake_first: Option<Arc<Leases>>,
+    wake_more: Vec<Arc<Leases>>,
+    /// How many messages left the backlog.
+    freed: usize,
+}
+
+impl Aftermath {
+    fn wake(&mut self, leases: Arc<Leases>) {
+        match self.wake_first {
+            None => self.wake_first = Some(leases),
+            Some(_) => self.wake_more.push(leases),
+        }
+    }
+
+    /// Sees to it that the consumer that has waited longest is woken; `false` if none waits.
+    fn wake_one(&mut self, state: &mut State) -> bool {
+        state
+            .next_waiting()
+            .map(|leases| self.wake(leases))
+            .is_some()
+    }
 }
 
 impl Queue {
@@ -111,9 +132,8 @@ impl Queue {
             self.bury(state, stored, deliveries, DeadLetterReason::Expired, after);
         }
         for _ in 0..promoted {
-            match state.next_waiting() {
-                Some(leases) => after.wake.push(leases),
-                None => break,
+            if !after.wake_one(state) {
+                break;
             }
         }
     }
@@ -137,7 +157,7 @@ impl Queue {
         reason: DeadLetterReason,
         after: &mut Aftermath,
     ) {
-        after.freed = true;
+        after.freed += 1;
         after.dead.push((stored.envelope.clone(), reason.clone()));
         let letter = dead::letter(self.name(), stored, deliveries, reason);
         after
@@ -146,11 +166,16 @@ impl Queue {
     }
 
     fn conclude(&self, after: Aftermath) {
-        for leases in after.wake {
+        for leases in after.wake_first.into_iter().chain(after.wake_more) {
             leases.waker.wake();
         }
-        if after.freed && self.seekers_of_room.load(Ordering::Acquire) > 0 {
-            self.room.notify_waiters();
+        if after.freed > 0 && self.seekers_of_room.load(Ordering::Acquire) > 0 {
+            for _ in 0..after.freed {
+                self.room.notify_one();
+            }
+        }
+        if let (Some(observer), Some((envelope, delay))) = (&self.observer, after.requeued) {
+            observer.requeued(self.name(), &envelope, delay);
         }
         for (envelope, reason) in &after.dead {
             tracing::debug!(queue = %self.name(), id = %envelope.id(), reason = reason.name(), "message dead-lettered");
@@ -231,14 +256,14 @@ impl Queue {
         }
         stored.redeliveries = deliveries;
         stored.first_failed_at.get_or_insert_with(SystemTime::now);
-        if let Some(observer) = &self.observer {
-            observer.requeued(self.name(), &stored.envelope, delay);
+        if self.observer.is_some() {
+            after.requeued = Some((stored.envelope.clone(), delay));
         }
         match later(delay) {
             Some(due) => state.backlog.push_delayed(stored, due),
             None => {
                 state.backlog.push_front(stored);
-                after.wake.extend(state.next_waiting());
+                after.wake_one(state);
             }
         }
         self.rearm(state);

@@ -53,7 +53,7 @@ impl Queue {
                 redeliveries: 0,
                 first_failed_at: None,
             });
-            after.wake.extend(state.next_waiting());
+            after.wake_one(&mut state);
         }
         drop(state);
         self.conclude(after);

@@ -146,7 +146,7 @@ impl Queue {
             Some(due) => state.backlog.push_delayed(stored, due),
             None => {
                 state.backlog.push_back(stored);
-                after.wake.extend(state.next_waiting());
+                after.wake_one(state);
             }
         }
         if timed {

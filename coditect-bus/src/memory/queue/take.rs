@@ -57,9 +57,9 @@ impl Queue {
         if taken.is_some() {
             leases.waiting.store(false, Ordering::Relaxed);
             self.unacked.fetch_add(1, Ordering::AcqRel);
-            after.freed = true;
+            after.freed += 1;
             if state.backlog.ready_len() > 0 {
-                after.wake.extend(state.next_waiting());
+                after.wake_one(&mut state);
             }
         } else if let Some(waker) = waker {
             leases.waker.register(waker);
