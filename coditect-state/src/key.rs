@@ -18,10 +18,10 @@
 //!
 //! | element | order among elements | Rust types |
 //! |---|---|---|
-//! | nothing | 1 | `Option` (`None`), `()` |
+//! | nothing | 1 | `Option` (`None`) |
 //! | bytes | 2 | `&[u8]`, `Vec<u8>`, `Bytes` |
 //! | string | 3 | `&str`, `String` |
-//! | nested tuple | 4 | tuples inside of tuples, `Vec<Element>` |
+//! | nested tuple | 4 | tuples inside of tuples |
 //! | integer | 5 | `i8`…`i64`, `u8`…`u64`, `usize`, one order for all |
 //! | bool | 6 | `bool` |
 //! | 16 bytes | 7 | `Uuid`, `u128` |

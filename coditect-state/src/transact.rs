@@ -5,6 +5,7 @@ mod options;
 mod tx;
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
@@ -78,6 +79,26 @@ pub trait StateStoreExt: StateStore {
         Fut: Future<Output = Result<T>> + Send,
     {
         run(self, options, closure)
+    }
+
+    /// Removes the operation keys of attempts that are older than `age`.
+    ///
+    /// Only stores with [`unknown_outcomes`](crate::Capabilities::unknown_outcomes) have them. One process of a
+    /// deployment calls this now and then, with an age well above all timeouts, such as an hour.
+    ///
+    /// # Errors
+    ///
+    /// As [`transact`](StateStoreExt::transact).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: at worst the keys are removed by the next call.
+    fn sweep_operations(&self, age: Duration) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            let end = &operation::first_key_after(self.now().await? - age);
+            self.transact(|mut tx| async move { tx.clear_range(operation::PREFIX, end) })
+                .await
+        }
     }
 }
 

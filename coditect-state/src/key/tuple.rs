@@ -163,6 +163,10 @@ impl Pack for [Element] {
     }
 }
 
+impl Pack for () {
+    fn pack_into(&self, _out: &mut Vec<u8>) {}
+}
+
 impl Pack for Vec<Element> {
     fn pack_into(&self, out: &mut Vec<u8>) {
         self[..].pack_into(out);

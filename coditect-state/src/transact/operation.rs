@@ -5,7 +5,7 @@
 //! under way; so the key is set to `REFUSED`, which makes the late commit fail with a conflict, since it
 //! has read that key as absent.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -21,6 +21,15 @@ pub(super) const PREFIX: &[u8] = b"\xfecoditect/operation/";
 
 const COMMITTED: &[u8] = b"committed";
 const REFUSED: &[u8] = b"refused";
+
+/// Returns the key before which all operation keys made before `time` lie: the UUIDs start with milliseconds.
+pub(super) fn first_key_after(time: SystemTime) -> Vec<u8> {
+    let millis = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    [PREFIX, &millis.to_be_bytes()[10..]].concat()
+}
 
 /// Is the key by which one attempt can be found again.
 #[derive(Debug)]
