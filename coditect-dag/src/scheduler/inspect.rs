@@ -1,6 +1,8 @@
 //! What can be asked of a scheduler.
 
 use std::fmt;
+use std::iter::Copied;
+use std::slice::Iter;
 
 use super::Scheduler;
 use super::scope::{Scope, TOP};
@@ -26,7 +28,7 @@ impl<P: Ord + Copy> Scheduler<P> {
     /// Iterates over the classes in which tasks wait to be dispatched, in no meaningful order.
     ///
     /// Costs nothing for classes in which nothing waits.
-    pub fn classes_with_ready(&self) -> impl ExactSizeIterator<Item = Class> {
+    pub fn classes_with_ready(&self) -> Copied<Iter<'_, Class>> {
         self.queues.occupied()
     }
 

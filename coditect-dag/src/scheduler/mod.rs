@@ -46,6 +46,9 @@ mod spec;
 mod table;
 mod transition;
 
+#[cfg(test)]
+mod tests;
+
 use rustc_hash::FxHashMap;
 
 pub use action::{Action, Cause};

@@ -1,5 +1,8 @@
 //! The queues of ready tasks: one for each class, in it a bucket for each priority.
 
+use std::iter::Copied;
+use std::slice::Iter;
+
 use rustc_hash::FxHashMap;
 
 use super::spec::Class;
@@ -15,7 +18,7 @@ pub(super) struct ReadyQueues<P> {
     by_class: FxHashMap<Class, u32>,
     buckets: Vec<Bucket<P>>,
     /// The classes in which tasks wait, in no order that means anything.
-    occupied: Vec<u32>,
+    occupied: Vec<Class>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl<P: Ord + Copy> ReadyQueues<P> {
         queue.len += 1;
         if queue.len == 1 {
             queue.place = self.occupied.len() as u32;
-            self.occupied.push(bucket.class);
+            self.occupied.push(queue.class);
         }
     }
 
@@ -140,6 +143,7 @@ impl<P: Ord + Copy> ReadyQueues<P> {
             let place = std::mem::replace(&mut queue.place, NONE);
             self.occupied.swap_remove(place as usize);
             if let Some(&moved) = self.occupied.get(place as usize) {
+                let moved = self.by_class[&moved];
                 self.classes[moved as usize].place = place;
             }
         }
@@ -155,10 +159,8 @@ impl<P: Ord + Copy> ReadyQueues<P> {
         (bucket.head != NONE).then_some((bucket.head, bucket.priority))
     }
 
-    pub(super) fn occupied(&self) -> impl ExactSizeIterator<Item = Class> {
-        self.occupied
-            .iter()
-            .map(|&class| self.classes[class as usize].class)
+    pub(super) fn occupied(&self) -> Copied<Iter<'_, Class>> {
+        self.occupied.iter().copied()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -170,7 +172,8 @@ impl<P: Ord + Copy> ReadyQueues<P> {
         self.classes.capacity() * size_of::<ClassQueue>()
             + self.by_class.capacity() * size_of::<(Class, u32)>()
             + self.buckets.capacity() * size_of::<Bucket<P>>()
-            + (self.occupied.capacity() + orders) * size_of::<u32>()
+            + self.occupied.capacity() * size_of::<Class>()
+            + orders * size_of::<u32>()
     }
 
     fn queue(&self, class: Class) -> Option<&ClassQueue> {
