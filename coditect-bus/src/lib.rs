@@ -1,6 +1,8 @@
 //! Message bus of CODITECT: envelopes, topics, queues, priorities, acknowledgement, dead letters.
 
 mod bus;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod consumer;
 mod dead_letter;
 mod delivery;
