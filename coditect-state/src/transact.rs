@@ -4,6 +4,9 @@ mod operation;
 mod options;
 mod tx;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -1,0 +1,399 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::memory::MemoryStore;
+use crate::observer::StateObserver;
+use crate::range::{Page, Range};
+use crate::store::{Capabilities, Limits};
+use crate::transaction::{Transaction, TransactionExt};
+use crate::version::{CommitVersion, Stamped};
+use crate::watch::Watch;
+
+/// What becomes of a commit that writes.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Committed,
+    /// It happened, and the answer was lost.
+    LostAnswer,
+    /// It never arrived, and neither did the answer.
+    LostRequest,
+    /// It is still under way when the answer is lost, and arrives before the commit that follows the next one.
+    Late,
+    /// The store was out of reach before it began.
+    Unavailable,
+    /// It never answers.
+    Stuck,
+}
+
+/// Is a memory store behind a bad network, whose commits meet the given fates.
+#[derive(Debug)]
+struct BadNetwork {
+    store: MemoryStore,
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    late: Arc<Mutex<Vec<Box<dyn Transaction>>>>,
+    late_outcomes: Arc<Mutex<Vec<Result<CommitVersion>>>>,
+    observer: Seen,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    events: Mutex<Vec<String>>,
+}
+
+impl StateObserver for Seen {
+    fn committed(&self, commit: &Committed) {
+        self.events
+            .lock()
+            .push(format!("committed after {}", commit.attempts));
+    }
+    fn retried(&self, kind: ErrorKind, attempt: u32) {
+        self.events.lock().push(format!("{kind:?} in {attempt}"));
+    }
+    fn outcome_resolved(&self, happened: bool) {
+        self.events.lock().push(format!("happened: {happened}"));
+    }
+    fn failed(&self, kind: ErrorKind) {
+        self.events.lock().push(format!("failed: {kind:?}"));
+    }
+}
+
+impl BadNetwork {
+    fn new(fates: impl IntoIterator<Item = Fate>) -> Self {
+        Self {
+            store: MemoryStore::new(),
+            fates: Arc::new(Mutex::new(fates.into_iter().collect())),
+            late: Arc::default(),
+            late_outcomes: Arc::default(),
+            observer: Seen::default(),
+        }
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.observer.events.lock().clone()
+    }
+
+    async fn increment(&self) -> Result<u64> {
+        self.transact(|mut tx| async move {
+            let next = tx.get_json(b"count").await?.unwrap_or(0u64) + 1;
+            tx.set_json(b"count", &next)?;
+            Ok(next)
+        })
+        .await
+    }
+
+    async fn count(&self) -> Option<u64> {
+        let mut tx = self.store.begin().await.unwrap();
+        tx.get_json(b"count").await.unwrap()
+    }
+}
+
+#[async_trait]
+impl StateStore for BadNetwork {
+    async fn begin(&self) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(BadTransaction {
+            inner: self.store.begin().await?,
+            fates: self.fates.clone(),
+            late: self.late.clone(),
+            late_outcomes: self.late_outcomes.clone(),
+        }))
+    }
+    async fn watch(&self, key: &[u8]) -> Result<Watch> {
+        self.store.watch(key).await
+    }
+    async fn now(&self) -> Result<SystemTime> {
+        self.store.now().await
+    }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::in_process().with_unknown_outcomes(true)
+    }
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+    fn observer(&self) -> &dyn StateObserver {
+        &self.observer
+    }
+}
+
+#[derive(Debug)]
+struct BadTransaction {
+    inner: Box<dyn Transaction>,
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    late: Arc<Mutex<Vec<Box<dyn Transaction>>>>,
+    late_outcomes: Arc<Mutex<Vec<Result<CommitVersion>>>>,
+}
+
+#[async_trait]
+impl Transaction for BadTransaction {
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.inner.get(key).await
+    }
+    async fn get_snapshot(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.inner.get_snapshot(key).await
+    }
+    async fn range(&mut self, range: Range) -> Result<Page> {
+        self.inner.range(range).await
+    }
+    fn set(&mut self, key: &[u8], value: Bytes) -> Result<()> {
+        self.inner.set(key, value)
+    }
+    fn set_stamped_key(&mut self, key: Stamped, value: Bytes) -> Result<()> {
+        self.inner.set_stamped_key(key, value)
+    }
+    fn set_stamped_value(&mut self, key: &[u8], value: Stamped) -> Result<()> {
+        self.inner.set_stamped_value(key, value)
+    }
+    fn clear(&mut self, key: &[u8]) -> Result<()> {
+        self.inner.clear(key)
+    }
+    fn clear_range(&mut self, begin: &[u8], end: &[u8]) -> Result<()> {
+        self.inner.clear_range(begin, end)
+    }
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+    async fn commit(self: Box<Self>) -> Result<CommitVersion> {
+        let fate = self.fates.lock().pop_front().unwrap_or(Fate::Committed);
+        let lost = || Err(Error::new(ErrorKind::OutcomeUnknown, "connection lost"));
+        match fate {
+            Fate::Committed => {
+                let outcome = self.inner.commit().await;
+                let late = std::mem::take(&mut *self.late.lock());
+                for transaction in late {
+                    let outcome = transaction.commit().await;
+                    self.late_outcomes.lock().push(outcome);
+                }
+                outcome
+            }
+            Fate::LostAnswer => {
+                self.inner.commit().await?;
+                lost()
+            }
+            Fate::LostRequest => lost(),
+            Fate::Late => {
+                self.late.lock().push(self.inner);
+                lost()
+            }
+            Fate::Unavailable => Err(Error::new(ErrorKind::Unavailable, "no route")),
+            Fate::Stuck => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_found_by_the_operation_key_and_not_repeated() -> Result<()> {
+    let store = BadNetwork::new([Fate::LostAnswer]);
+    assert_eq!(store.increment().await?, 1);
+    assert_eq!(store.count().await, Some(1));
+    assert_eq!(store.events(), ["happened: true", "committed after 1"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_is_repeated() -> Result<()> {
+    let store = BadNetwork::new([Fate::LostRequest]);
+    assert_eq!(store.increment().await?, 1);
+    assert_eq!(store.count().await, Some(1));
+    assert_eq!(
+        store.events(),
+        ["happened: false", "Conflict in 1", "committed after 2"]
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_arrives_after_it_was_looked_for_is_refused() -> Result<()> {
+    let store = BadNetwork::new([Fate::Late]);
+    assert_eq!(store.increment().await?, 1);
+    let outcomes = std::mem::take(&mut *store.late_outcomes.lock());
+    assert_eq!(outcomes.len(), 1);
+    assert!(
+        outcomes[0]
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Conflict),
+        "{outcomes:?}"
+    );
+    assert_eq!(store.count().await, Some(1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_look_itself_may_get_no_answer() -> Result<()> {
+    // The attempt gets lost, so does the refusal, which did happen.
+    let store = BadNetwork::new([Fate::LostRequest, Fate::LostAnswer, Fate::Committed]);
+    assert_eq!(store.increment().await?, 1);
+    assert_eq!(store.count().await, Some(1));
+    assert_eq!(store.events()[0], "happened: false");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_mix_of_fates_counts_each_success_once() -> Result<()> {
+    let kinds = [
+        Fate::Committed,
+        Fate::LostAnswer,
+        Fate::LostRequest,
+        Fate::Late,
+        Fate::Unavailable,
+    ];
+    for mix in 0..kinds.len().pow(4) {
+        let fates = (0..4).map(|digit| kinds[mix / kinds.len().pow(digit) % kinds.len()]);
+        let store = BadNetwork::new(fates);
+        for expected in 1..=3 {
+            assert_eq!(store.increment().await?, expected, "mix {mix}");
+        }
+        assert_eq!(store.count().await, Some(3), "mix {mix}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_found_in_time_stays_unknown() {
+    let store = BadNetwork::new([Fate::Stuck, Fate::Stuck, Fate::Stuck]);
+    let started = Instant::now();
+    let error = store.increment().await.unwrap_err();
+    assert!(
+        error.outcome_unknown() && !error.is_retryable(),
+        "{error:?}"
+    );
+    assert_eq!(
+        started.elapsed(),
+        Duration::from_secs(20),
+        "the timeout, and as much again to look"
+    );
+    assert_eq!(store.events(), ["failed: OutcomeUnknown"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_bounded_in_number() {
+    let (store, runs) = (
+        BadNetwork::new([Fate::Unavailable; 100]),
+        &AtomicU32::new(0),
+    );
+    let options = TransactOptions::new().with_max_attempts(7);
+    let attempt = |mut tx: Tx| async move {
+        runs.fetch_add(1, Ordering::Relaxed);
+        tx.set(b"a", Bytes::new())
+    };
+    let error = store.transact_with(options, attempt).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(runs.load(Ordering::Relaxed), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_bounded_in_time() {
+    let store = BadNetwork::new(vec![Fate::Unavailable; 100_000]);
+    let options = TransactOptions::new()
+        .with_max_attempts(u32::MAX)
+        .with_timeout(Duration::from_secs(3));
+    let started = Instant::now();
+    let error = store
+        .transact_with(options, |mut tx| async move { tx.set(b"a", Bytes::new()) })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        (2..=3).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
+
+    let stuck = |_tx: Tx| std::future::pending::<Result<()>>();
+    let started = Instant::now();
+    assert_eq!(
+        store
+            .transact_with(options, stuck)
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Unavailable
+    );
+    assert_eq!(started.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn an_aborted_closure_runs_once_and_changes_nothing() {
+    let (store, runs) = (MemoryStore::new(), &AtomicU32::new(0));
+    let abort = |mut tx: Tx| async move {
+        runs.fetch_add(1, Ordering::Relaxed);
+        tx.set(b"a", Bytes::new())?;
+        Err::<(), _>(Error::abort("no money"))
+    };
+    let error = store.transact(abort).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Aborted);
+    assert_eq!(error.into_cause().unwrap().to_string(), "no money");
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert_eq!(store.begin().await.unwrap().get(b"a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_transaction_kept_beyond_the_closure_is_an_error() {
+    let (store, kept) = (MemoryStore::new(), &Mutex::new(None));
+    let keep = |mut tx: Tx| async move {
+        tx.set(b"a", Bytes::new())?;
+        *kept.lock() = Some(tx);
+        Ok(())
+    };
+    assert_eq!(
+        store.transact(keep).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
+    assert_eq!(store.begin().await.unwrap().get(b"a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn operation_keys_are_written_only_where_needed_and_swept() -> Result<()> {
+    let operations = |entries: Vec<crate::Entry>| {
+        entries
+            .iter()
+            .filter(|e| e.key.starts_with(operation::PREFIX))
+            .count()
+    };
+    let all = || Range::bounds::<&[u8]>(..);
+
+    let certain = MemoryStore::new();
+    certain
+        .transact(|mut tx| async move { tx.set(b"a", Bytes::new()) })
+        .await?;
+    assert_eq!(
+        operations(certain.begin().await?.range_all(all()).await?),
+        0
+    );
+
+    let store = BadNetwork::new([]);
+    store.increment().await?;
+    store
+        .transact(|mut tx| async move { tx.get(b"count").await })
+        .await?;
+    assert_eq!(
+        operations(store.begin().await?.range_all(all()).await?),
+        1,
+        "a reader needs none"
+    );
+    store.sweep_operations(Duration::from_secs(3600)).await?;
+    assert_eq!(
+        operations(store.begin().await?.range_all(all()).await?),
+        2,
+        "young keys stay"
+    );
+    let end = operation::first_key_after(SystemTime::now() + Duration::from_secs(60));
+    store
+        .store
+        .transact(|mut tx| {
+            let end = end.clone();
+            async move { tx.clear_range(operation::PREFIX, &end) }
+        })
+        .await?;
+    assert_eq!(
+        operations(store.begin().await?.range_all(all()).await?),
+        0,
+        "keys before the bound go"
+    );
+    Ok(())
+}
