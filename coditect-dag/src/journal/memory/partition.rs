@@ -19,7 +19,8 @@ use crate::journal::{
 #[derive(Debug, Default)]
 pub(super) struct PartitionState {
     pub(super) inbox: Inbox,
-    pub(super) runs: FxHashMap<RunId, KeptRun>,
+    /// Boxed, so that the table stays small enough for the caches when thousands of runs alternate.
+    pub(super) runs: FxHashMap<RunId, Box<KeptRun>>,
     last_token: Option<FencingToken>,
     /// The token that may write, and until when nobody else may claim; `None` after a release.
     holder: Option<(FencingToken, Instant)>,
@@ -88,7 +89,7 @@ impl PartitionState {
         };
         let submission = Arc::new(submission);
         let hint = self.early.remove(&run);
-        let kept = vacant.insert(KeptRun::new(Arc::clone(&submission), hint));
+        let kept = vacant.insert(Box::new(KeptRun::new(Arc::clone(&submission), hint)));
         kept.waiting = 1;
         self.inbox.push(run, Request::Submit(submission));
         Ok(Accepted::New(kept.hint.clone()))

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::MemoryJournal;
 use super::partition::unknown_run;
-use super::run::KeptRun;
 use crate::journal::{
     Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
     RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
@@ -119,7 +118,7 @@ impl RunJournal for MemoryJournal {
 
     async fn load(&self, run: RunId) -> Result<Option<RunLog>, Error> {
         let state = self.slot_of(run).state.lock();
-        Ok(state.runs.get(&run).map(KeptRun::load))
+        Ok(state.runs.get(&run).map(|kept| kept.load()))
     }
 
     async fn snapshot(

@@ -193,6 +193,21 @@ async fn a_run_that_was_opened_again_is_kept_until_it_has_settled_again() {
 }
 
 #[tokio::test]
+async fn a_run_counts_from_when_it_last_settled() {
+    let fixture = Fixture::new(at_most(2)).await;
+    let run = fixture.settle("a", 1).await;
+    let other = fixture.settle("b", 1).await;
+    let redriven = RecordKind::Redriven {
+        task: TaskId::new(0),
+    };
+    fixture.append(run, redriven).await.unwrap();
+    fixture.append(run, settled()).await.unwrap();
+    assert!(fixture.keeps(run).await && fixture.keeps(other).await);
+    fixture.settle("c", 1).await;
+    assert!(fixture.keeps(run).await && !fixture.keeps(other).await);
+}
+
+#[tokio::test]
 async fn watches_of_runs_that_never_come_leave_nothing_behind() {
     let fixture = Fixture::new(at_most(1)).await;
     let wanted = RunId::new();
