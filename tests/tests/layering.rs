@@ -1,0 +1,422 @@
+//! The rules of the house, read from `cargo metadata`: who may depend on whom, and what all share.
+//!
+//! Every rule is a function from the workspace to the list of what breaks it, so that each one is also shown to
+//! find what it is there for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use serde::Deserialize;
+
+/// The crates that own one idea each and know nothing of each other.
+const LEAVES: [&str; 6] = [
+    "coditect-bus",
+    "coditect-dag",
+    "coditect-registry",
+    "coditect-resilience",
+    "coditect-state",
+    "coditect-telemetry",
+];
+
+/// The crate that composes them.
+const CORE: &str = "coditect-core";
+
+/// What stands on top, and sees core alone.
+const TOP: [&str; 3] = ["coditect-cli", "coditect-examples", "coditect-tests"];
+
+/// The one optional arrow between leaves: from, to, and the feature that draws it.
+const PERSISTENT: (&str, &str, &str) = ("coditect-dag", "coditect-state", "persistent");
+
+/// A feature is named after the system it brings, or is one of these words.
+const FEATURES: [&str; 9] = [
+    "default",
+    "full",
+    "test-util",
+    "persistent",
+    "embedded",
+    "foundationdb",
+    "otlp",
+    "rabbitmq",
+    "redis",
+];
+
+/// Words that say nothing about what a crate owns.
+const EMPTY_WORDS: [&str; 8] = [
+    "common", "util", "utils", "types", "shared", "base", "helper", "helpers",
+];
+
+#[derive(Debug, Clone, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    edition: String,
+    rust_version: Option<String>,
+    license: Option<String>,
+    description: Option<String>,
+    manifest_path: PathBuf,
+    dependencies: Vec<Dependency>,
+    features: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Dependency {
+    name: String,
+    optional: bool,
+    path: Option<PathBuf>,
+}
+
+impl Package {
+    /// The dependencies that are crates of this house.
+    fn arrows(&self) -> impl Iterator<Item = &Dependency> {
+        self.dependencies
+            .iter()
+            .filter(|dependency| dependency.path.is_some())
+    }
+
+    fn manifest(&self) -> toml::Table {
+        fs::read_to_string(&self.manifest_path)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn workspace() -> Vec<Package> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
+    metadata.packages
+}
+
+/// A small house in good order, for the rules to be tried on.
+fn house() -> Vec<Package> {
+    let package = |name: &str, on: &[&str]| Package {
+        name: name.to_owned(),
+        version: "0.1.0".to_owned(),
+        edition: "2024".to_owned(),
+        rust_version: Some("1.90".to_owned()),
+        license: Some("MIT OR Apache-2.0".to_owned()),
+        description: Some("Something.".to_owned()),
+        manifest_path: PathBuf::new(),
+        dependencies: on.iter().map(|name| arrow(name, false)).collect(),
+        features: BTreeMap::from([("default".to_owned(), Vec::new())]),
+    };
+    let mut packages: Vec<_> = LEAVES.iter().map(|leaf| package(leaf, &[])).collect();
+    packages.push(package(CORE, &LEAVES));
+    packages.push(package("coditect-tests", &[CORE]));
+    packages
+}
+
+fn arrow(to: &str, optional: bool) -> Dependency {
+    Dependency {
+        name: to.to_owned(),
+        optional,
+        path: Some(PathBuf::from(to)),
+    }
+}
+
+fn named<'a>(packages: &'a mut [Package], name: &str) -> &'a mut Package {
+    packages
+        .iter_mut()
+        .find(|package| package.name == name)
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_nothing_breaks(broken: &[String]) {
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// Rule: arrows point from the top to core and from core to the leaves, and nowhere else.
+fn wrong_arrows(packages: &[Package]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for package in packages {
+        let from = package.name.as_str();
+        for arrow in package.arrows() {
+            let to = arrow.name.as_str();
+            let allowed = if LEAVES.contains(&from) {
+                (from, to) == (PERSISTENT.0, PERSISTENT.1) && is_persistent_only(package, arrow)
+            } else if from == CORE {
+                LEAVES.contains(&to)
+            } else {
+                TOP.contains(&from) && to == CORE
+            };
+            if !allowed {
+                broken.push(format!("{from} must not depend on {to}"));
+            }
+        }
+    }
+    broken
+}
+
+/// Tells whether nothing but the feature `persistent` switches an optional dependency on.
+fn is_persistent_only(package: &Package, arrow: &Dependency) -> bool {
+    let names_it = |entry: &String| {
+        let name = entry.strip_prefix("dep:").unwrap_or(entry);
+        let name = name.split('/').next().unwrap_or(name);
+        name == arrow.name
+    };
+    let drawn_by_others = package
+        .features
+        .iter()
+        .any(|(feature, entries)| feature != PERSISTENT.2 && entries.iter().any(names_it));
+    arrow.optional && !drawn_by_others
+}
+
+/// Rule: every crate has its place, and every leaf is there and known to core.
+fn without_a_place(packages: &[Package]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for package in packages {
+        let name = package.name.as_str();
+        if !(LEAVES.contains(&name) || name == CORE || TOP.contains(&name)) {
+            broken.push(format!("{name} has no place in the house"));
+        }
+        if name
+            .split(['-', '_'])
+            .any(|word| EMPTY_WORDS.contains(&word))
+        {
+            broken.push(format!("{name} is a name that says nothing"));
+        }
+    }
+    let core = packages.iter().find(|package| package.name == CORE);
+    for leaf in LEAVES {
+        if !packages.iter().any(|package| package.name == leaf) {
+            broken.push(format!("{leaf} is missing"));
+        }
+        if !core.is_some_and(|core| core.arrows().any(|arrow| arrow.name == leaf)) {
+            broken.push(format!("{CORE} does not compose {leaf}"));
+        }
+    }
+    broken
+}
+
+/// Rule: features have the names of systems, and those of core only forward.
+fn wrong_features(packages: &[Package]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for package in packages {
+        for (feature, entries) in &package.features {
+            if !FEATURES.contains(&feature.as_str()) {
+                broken.push(format!("{} has a feature {feature}", package.name));
+            }
+            let forwards =
+                |entry: &String| entry.contains('/') || package.features.contains_key(entry);
+            if package.name == CORE && !entries.iter().all(forwards) {
+                broken.push(format!(
+                    "feature {feature} of {CORE} does more than forward"
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Rule: all packages have the same version, edition, Rust version and licence, and say what they are.
+fn different_from_the_rest(packages: &[Package]) -> Vec<String> {
+    let Some(first) = packages.first() else {
+        return vec!["there are no packages".to_owned()];
+    };
+    let shared = |package: &Package| {
+        let (rust, licence) = (package.rust_version.clone(), package.license.clone());
+        [
+            Some(package.version.clone()),
+            Some(package.edition.clone()),
+            rust,
+            licence,
+        ]
+    };
+    let mut broken = Vec::new();
+    for package in packages {
+        if shared(package) != shared(first) || shared(package).contains(&None) {
+            broken.push(format!(
+                "{} differs from {} in version, edition, rust-version or licence",
+                package.name, first.name
+            ));
+        }
+        if package.description.as_ref().is_none_or(String::is_empty) {
+            broken.push(format!("{} does not say what it is", package.name));
+        }
+    }
+    broken
+}
+
+/// Rule: a manifest takes its lints and every dependency from the workspace.
+fn not_from_the_workspace(name: &str, manifest: &toml::Table) -> Vec<String> {
+    let is_inherited =
+        |value: &toml::Value| value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+    let mut broken = Vec::new();
+    if !manifest.get("lints").is_some_and(is_inherited) {
+        broken.push(format!("{name} has lints of its own"));
+    }
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let sections = std::iter::once(manifest).chain(
+        targets
+            .into_iter()
+            .flat_map(toml::Table::values)
+            .filter_map(toml::Value::as_table),
+    );
+    for section in sections {
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = section.get(kind).and_then(toml::Value::as_table) else {
+                continue;
+            };
+            for (dependency, value) in dependencies {
+                if !is_inherited(value) {
+                    broken.push(format!("{name} chooses its own {dependency} in {kind}"));
+                }
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn no_leaf_depends_on_a_neighbour_or_on_core() {
+    assert_nothing_breaks(&wrong_arrows(&workspace()));
+}
+
+#[test]
+fn every_crate_has_its_place_and_core_composes_all_leaves() {
+    assert_nothing_breaks(&without_a_place(&workspace()));
+}
+
+#[test]
+fn features_are_named_after_systems_and_core_only_forwards() {
+    assert_nothing_breaks(&wrong_features(&workspace()));
+}
+
+#[test]
+fn all_packages_share_version_edition_rust_version_and_licence() {
+    assert_nothing_breaks(&different_from_the_rest(&workspace()));
+}
+
+#[test]
+fn every_dependency_and_all_lints_come_from_the_workspace() {
+    let packages = workspace();
+    let broken: Vec<_> = packages
+        .iter()
+        .flat_map(|package| not_from_the_workspace(&package.name, &package.manifest()))
+        .collect();
+    assert_nothing_breaks(&broken);
+}
+
+#[test]
+fn a_house_in_good_order_breaks_no_rule() {
+    let house = house();
+    assert_nothing_breaks(&wrong_arrows(&house));
+    assert_nothing_breaks(&without_a_place(&house));
+    assert_nothing_breaks(&wrong_features(&house));
+    assert_nothing_breaks(&different_from_the_rest(&house));
+}
+
+#[test]
+fn a_wrong_arrow_is_found() {
+    for (from, to) in [
+        ("coditect-bus", "coditect-state"),
+        ("coditect-dag", CORE),
+        ("coditect-dag", "coditect-state"),
+        (CORE, "coditect-tests"),
+        ("coditect-tests", "coditect-bus"),
+    ] {
+        let mut house = house();
+        named(&mut house, from).dependencies.push(arrow(to, false));
+        let expected = format!("{from} must not depend on {to}");
+        assert_eq!(wrong_arrows(&house), [expected]);
+    }
+}
+
+#[test]
+fn the_optional_arrow_is_drawn_by_its_feature_alone() {
+    let (from, to, feature) = PERSISTENT;
+    let mut house = house();
+    let dag = named(&mut house, from);
+    dag.dependencies.push(arrow(to, true));
+    let entries = vec![format!("dep:{to}")];
+    dag.features.insert(feature.to_owned(), entries.clone());
+    assert_nothing_breaks(&wrong_arrows(&house));
+
+    named(&mut house, from)
+        .features
+        .insert("default".to_owned(), entries);
+    assert_eq!(wrong_arrows(&house).len(), 1);
+}
+
+#[test]
+fn a_crate_without_a_place_and_a_leaf_that_is_gone_are_found() {
+    let mut house = house();
+    named(&mut house, "coditect-bus").name = "coditect-common".to_owned();
+    assert_eq!(
+        without_a_place(&house),
+        [
+            "coditect-common has no place in the house",
+            "coditect-common is a name that says nothing",
+            "coditect-bus is missing",
+        ]
+    );
+    named(&mut house, CORE).dependencies.pop();
+    assert_eq!(without_a_place(&house).len(), 4);
+}
+
+#[test]
+fn a_wrong_feature_is_found() {
+    let mut house = house();
+    let entries = vec!["dep:lapin".to_owned()];
+    let features = &mut named(&mut house, CORE).features;
+    features.insert("rabbitmq".to_owned(), entries);
+    features.insert("fast".to_owned(), vec!["coditect-bus/fast".to_owned()]);
+    assert_eq!(
+        wrong_features(&house),
+        [
+            "coditect-core has a feature fast",
+            "feature rabbitmq of coditect-core does more than forward",
+        ]
+    );
+}
+
+#[test]
+fn a_package_that_goes_its_own_way_is_found() {
+    let mut house = house();
+    named(&mut house, "coditect-dag").edition = "2021".to_owned();
+    named(&mut house, CORE).rust_version = None;
+    named(&mut house, CORE).description = None;
+    assert_eq!(different_from_the_rest(&house).len(), 3);
+
+    let manifest = r#"
+        [dependencies]
+        serde.workspace = true
+        tokio = "1"
+        [dev-dependencies]
+        tower = { workspace = true, features = ["util"] }
+        [target.'cfg(unix)'.build-dependencies]
+        cc = { version = "1" }
+    "#;
+    assert_eq!(
+        not_from_the_workspace("x", &manifest.parse().unwrap()),
+        [
+            "x has lints of its own",
+            "x chooses its own tokio in dependencies",
+            "x chooses its own cc in build-dependencies",
+        ]
+    );
+}
