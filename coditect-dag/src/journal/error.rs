@@ -86,3 +86,26 @@ impl std::error::Error for Error {
             .map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_chain_carries_what_the_text_leaves_out() {
+        let error = Error::new(ErrorKind::Unavailable, "the store does not answer")
+            .with_source("connection refused");
+        assert_eq!(error.to_string(), "the store does not answer");
+        assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    }
+
+    #[test]
+    fn only_what_changed_nothing_may_be_repeated_as_it_is() {
+        let unavailable = Error::new(ErrorKind::Unavailable, "");
+        assert!(unavailable.is_retryable() && !unavailable.outcome_unknown());
+        let unknown = Error::new(ErrorKind::OutcomeUnknown, "");
+        assert!(!unknown.is_retryable() && unknown.outcome_unknown());
+    }
+}

@@ -15,12 +15,16 @@ use crate::journal::{
 use crate::{Attempt, RunId, TaskId, Timestamp};
 
 mod append;
+mod event;
 mod inbox;
+mod list;
 mod ownership;
 mod reading;
 
 pub use append::*;
+pub use event::*;
 pub use inbox::*;
+pub use list::*;
 pub use ownership::*;
 pub use reading::*;
 
@@ -157,8 +161,18 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) {
 ///
 /// # Examples
 ///
-/// ```ignore
-/// coditect_dag::journal_conformance!(#[tokio::test(start_paused = true)] my_subject);
+/// ```
+/// use coditect_dag::journal::conformance::Subject;
+/// use coditect_dag::journal::{MemoryConfig, MemoryJournal, PartitionCount};
+///
+/// # #[allow(dead_code)]
+/// async fn subject() -> Subject {
+///     let count = PartitionCount::new(4).expect("four is not zero");
+///     Subject::new(MemoryJournal::new(MemoryConfig::default().with_partitions(count)))
+/// }
+///
+/// coditect_dag::journal_conformance!(#[tokio::test(start_paused = true)] subject);
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! journal_conformance {

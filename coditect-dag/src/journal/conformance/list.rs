@@ -1,0 +1,123 @@
+//! R18: lists of runs.
+
+use bytes::Bytes;
+
+use super::{Subject, submission};
+use crate::RunId;
+use crate::journal::{Partition, RecordKind, RunFilter, RunState, Settlement, Submission};
+
+async fn listed(subject: &Subject, filter: RunFilter) -> Vec<RunId> {
+    let runs = subject.other.list(filter).await.expect("runs are listed");
+    runs.into_iter().map(|run| run.run).collect()
+}
+
+async fn accept_all(
+    subject: &Subject,
+    submissions: impl IntoIterator<Item = Submission>,
+) -> Vec<RunId> {
+    let mut runs = Vec::new();
+    for submission in submissions {
+        runs.push(
+            subject
+                .journal
+                .submit(submission)
+                .await
+                .expect("a run is accepted")
+                .run,
+        );
+    }
+    runs.sort_unstable();
+    runs
+}
+
+/// A list has the runs that meet every condition, and no other.
+pub async fn r18_a_list_meets_every_condition(subject: Subject) {
+    let a = accept_all(&subject, (0..4).map(|_| submission().with_tenant("a"))).await;
+    let b = accept_all(
+        &subject,
+        (0..4).map(|_| submission().with_tenant("b").with_label("k", "v")),
+    )
+    .await;
+    let mut all = [a.clone(), b.clone()].concat();
+    all.sort_unstable();
+    assert_eq!(listed(&subject, RunFilter::default()).await, all);
+    let tenant = |tenant: &str| RunFilter {
+        tenant: Some(tenant.into()),
+        ..RunFilter::default()
+    };
+    let label = |value: &str| RunFilter {
+        label: Some(("k".into(), value.into())),
+        ..RunFilter::default()
+    };
+    let state = |state| RunFilter {
+        state: Some(state),
+        ..RunFilter::default()
+    };
+    assert_eq!(listed(&subject, tenant("a")).await, a);
+    assert_eq!(listed(&subject, tenant("c")).await, []);
+    assert_eq!(listed(&subject, label("v")).await, b);
+    assert_eq!(listed(&subject, label("w")).await, []);
+    assert_eq!(
+        listed(
+            &subject,
+            RunFilter {
+                tenant: Some("a".into()),
+                ..label("v")
+            }
+        )
+        .await,
+        []
+    );
+
+    let lease = subject.own(a[1]).await;
+    let failed = RecordKind::Settled(Settlement::Failed {
+        failure: Bytes::from_static(b"f"),
+    });
+    subject
+        .append(&lease, a[1], [RecordKind::Started])
+        .await
+        .expect("the owner writes");
+    assert_eq!(listed(&subject, state(RunState::Running)).await, [a[1]]);
+    subject
+        .append(&lease, a[1], [failed])
+        .await
+        .expect("the owner writes");
+    assert_eq!(listed(&subject, state(RunState::Running)).await, []);
+    assert_eq!(listed(&subject, state(RunState::Failed)).await, [a[1]]);
+    assert_eq!(listed(&subject, state(RunState::Submitted)).await.len(), 7);
+    let home = RunFilter {
+        partition: Some(lease.partition()),
+        ..RunFilter::default()
+    };
+    let there: Vec<_> = all
+        .iter()
+        .filter(|run| subject.home(**run) == lease.partition())
+        .copied()
+        .collect();
+    assert_eq!(listed(&subject, home).await, there);
+    let beyond = Partition::new(subject.journal.partitions().get());
+    let nowhere = RunFilter {
+        partition: Some(beyond),
+        ..RunFilter::default()
+    };
+    assert_eq!(listed(&subject, nowhere).await, []);
+}
+
+/// A list in pages is the same list.
+pub async fn r18_a_list_has_pages(subject: Subject) {
+    let all = accept_all(&subject, (0..20).map(|_| submission())).await;
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let filter = RunFilter {
+            after,
+            limit: Some(6),
+            ..RunFilter::default()
+        };
+        let page = listed(&subject, filter).await;
+        assert!(page.len() == 6 || page.len() == all.len() - seen.len());
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        seen.extend(page);
+    }
+    assert_eq!(seen, all);
+}
