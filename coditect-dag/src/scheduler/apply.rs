@@ -99,7 +99,7 @@ impl<P: Ord + Copy> Scheduler<P> {
                 limits.max_tasks
             )));
         }
-        if !self.downstreams.has_room_for(expansion.edges().len()) {
+        if self.targets.len() + expansion.edges().len() >= u32::MAX as usize {
             return Err(Error::limit("the run would have too many dependencies"));
         }
         Ok(())
@@ -150,9 +150,13 @@ impl<P: Ord + Copy> Scheduler<P> {
     }
 
     fn fail(&mut self, task: u32, retry_at: Option<Timestamp>, actions: &mut Vec<Action>) {
-        let record = &mut self.tasks[task as usize];
-        record.failures = record.failures.saturating_add(1);
-        let exhausted = record.failures >= self.profiles.get(record.profile).max_attempts;
+        let failures = &mut self.troubles[task as usize].failures;
+        *failures = failures.saturating_add(1);
+        let exhausted = *failures
+            >= self
+                .profiles
+                .get(self.tasks[task as usize].profile)
+                .max_attempts;
         match retry_at {
             Some(until) if !exhausted => self.back_off(task, until, actions),
             Some(_) => self.settle(task, TaskState::Failed, Cause::AttemptsExhausted, actions),
@@ -161,9 +165,14 @@ impl<P: Ord + Copy> Scheduler<P> {
     }
 
     fn lose(&mut self, task: u32, reason: LossReason, actions: &mut Vec<Action>) {
-        let record = &mut self.tasks[task as usize];
-        record.losses = record.losses.saturating_add(1);
-        if record.losses > self.profiles.get(record.profile).max_losses {
+        let losses = &mut self.troubles[task as usize].losses;
+        *losses = losses.saturating_add(1);
+        if *losses
+            > self
+                .profiles
+                .get(self.tasks[task as usize].profile)
+                .max_losses
+        {
             let cause = Cause::LossesExhausted(reason);
             self.settle(task, TaskState::Failed, cause, actions);
         } else {

@@ -7,7 +7,7 @@ use std::slice::Iter;
 use super::Scheduler;
 use super::scope::{Scope, TOP};
 use super::spec::Class;
-use super::table::Record;
+use super::table::{Record, Trouble};
 use super::transition::TaskState;
 use crate::{Attempt, TaskId, Timestamp};
 
@@ -36,8 +36,8 @@ impl<P: Ord + Copy> Scheduler<P> {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.tasks.capacity() * size_of::<Record>()
-            + self.waiting.capacity() * size_of::<u32>()
-            + self.downstreams.heap_bytes()
+            + self.troubles.capacity() * size_of::<Trouble>()
+            + (self.waiting.capacity() + self.targets.capacity()) * size_of::<u32>()
             + self.profiles.heap_bytes()
             + self.queues.heap_bytes()
             + self.backoffs.heap_bytes()
@@ -76,13 +76,13 @@ impl<P> Scheduler<P> {
     /// Returns how often the handler of a task has failed since it was last redriven.
     #[must_use]
     pub fn failures(&self, task: TaskId) -> u32 {
-        self.record(task).map_or(0, |record| record.failures)
+        self.trouble(task).map_or(0, |trouble| trouble.failures)
     }
 
     /// Returns how many attempts of a task were lost since it was last redriven.
     #[must_use]
     pub fn losses(&self, task: TaskId) -> u32 {
-        self.record(task).map_or(0, |record| record.losses)
+        self.trouble(task).map_or(0, |trouble| trouble.losses)
     }
 
     /// Returns how many tasks are in a state.
@@ -152,6 +152,10 @@ impl<P> Scheduler<P> {
     #[must_use]
     pub fn outcome(&self) -> Option<TaskState> {
         self.outcome
+    }
+
+    fn trouble(&self, task: TaskId) -> Option<&Trouble> {
+        self.troubles.get(task.index())
     }
 
     fn record(&self, task: TaskId) -> Option<&Record> {

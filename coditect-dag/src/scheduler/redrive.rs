@@ -16,7 +16,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         let task = self.known(task)?;
         let record = &self.tasks[task as usize];
         // A task that could not run even if it were open is not the one to redrive.
-        let hopeless = record.broken > 0 && !self.tolerates_failure(task);
+        let hopeless = record.broken && !self.tolerates_failure(task);
         if record.state.get() != TaskState::Failed
             || hopeless
             || self.scope_of(task).is_stopping()
@@ -24,9 +24,9 @@ impl<P: Ord + Copy> Scheduler<P> {
         {
             return Ok(Applied::Ignored);
         }
-        let record = &mut self.tasks[task as usize];
-        record.failures = 0;
-        record.losses = 0;
+        let trouble = &mut self.troubles[task as usize];
+        trouble.failures = 0;
+        trouble.losses = 0;
         self.count_open_again(task);
         actions.push(Action::Reopened {
             task: TaskId::new(task),
@@ -47,13 +47,15 @@ impl<P: Ord + Copy> Scheduler<P> {
     fn reopen_downstreams(&mut self, task: u32, actions: &mut Vec<Action>) {
         let mut reopened = vec![task];
         while let Some(task) = reopened.pop() {
-            for edge in self.downstreams.of(task) {
-                let downstream = self.downstreams.target(edge);
+            for edge in self.tasks[task as usize].row() {
+                let downstream = self.targets[edge];
                 self.waiting[downstream as usize] += 1;
+                let broken = &mut self.troubles[downstream as usize].broken;
+                *broken -= 1;
                 let record = &mut self.tasks[downstream as usize];
-                record.broken -= 1;
+                record.broken = *broken > 0;
                 match record.state.get() {
-                    TaskState::Skipped if record.broken == 0 => {
+                    TaskState::Skipped if !record.broken => {
                         self.count_open_again(downstream);
                         reopened.push(downstream);
                     }
@@ -70,7 +72,6 @@ impl<P: Ord + Copy> Scheduler<P> {
 
     fn count_open_again(&mut self, task: u32) {
         let record = &self.tasks[task as usize];
-        self.scopes[record.scope as usize]
-            .uncount(record.state.get(), self.downstreams.is_sink(task));
+        self.scopes[record.scope as usize].uncount(record.state.get(), record.is_sink());
     }
 }

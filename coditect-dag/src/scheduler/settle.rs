@@ -74,7 +74,7 @@ impl<P: Ord + Copy> Scheduler<P> {
     fn settle_one(&mut self, task: u32, to: TaskState, cause: Cause, actions: &mut Vec<Action>) {
         let record = &mut self.tasks[task as usize];
         let from = record.state.advance(to);
-        let (scope, expanded) = (record.scope, record.expanded);
+        let (scope, expanded, is_sink) = (record.scope, record.expanded, record.is_sink());
         self.counts[from as usize] -= 1;
         self.counts[to as usize] += 1;
         match from {
@@ -95,7 +95,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         });
 
         let within = &mut self.scopes[scope as usize];
-        within.count(to, self.downstreams.is_sink(task));
+        within.count(to, is_sink);
         if to == TaskState::Failed
             && within.policy == FailurePolicy::FailFast
             && !within.is_stopping()
@@ -121,8 +121,8 @@ impl<P: Ord + Copy> Scheduler<P> {
     /// Tells those who wait that an upstream has succeeded.
     #[inline]
     fn free_downstreams(&mut self, task: u32, actions: &mut Vec<Action>) {
-        for edge in self.downstreams.of(task) {
-            let downstream = self.downstreams.target(edge);
+        for edge in self.tasks[task as usize].row() {
+            let downstream = self.targets[edge];
             let waiting = &mut self.waiting[downstream as usize];
             *waiting -= 1;
             if *waiting == 0 {
@@ -138,10 +138,11 @@ impl<P: Ord + Copy> Scheduler<P> {
             TaskState::Cancelled => TaskState::Cancelled,
             _ => TaskState::Skipped,
         };
-        for edge in self.downstreams.of(task) {
-            let downstream = self.downstreams.target(edge);
+        for edge in self.tasks[task as usize].row() {
+            let downstream = self.targets[edge];
             self.waiting[downstream as usize] -= 1;
-            self.tasks[downstream as usize].broken += 1;
+            self.troubles[downstream as usize].broken += 1;
+            self.tasks[downstream as usize].broken = true;
             if self.tolerates_failure(downstream) {
                 if self.waiting[downstream as usize] == 0 {
                     self.release(downstream, actions);
@@ -161,7 +162,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         let record = &self.tasks[task as usize];
         if self.started
             && record.state.get() == TaskState::Pending
-            && (record.broken == 0 || self.tolerates_failure(task))
+            && (!record.broken || self.tolerates_failure(task))
         {
             self.make_ready(task, actions);
         }
