@@ -89,6 +89,11 @@ impl Queue {
         self.room.notify_waiters();
     }
 
+    #[cfg(test)]
+    pub(in crate::memory) fn waiting_consumers(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     #[cfg(any(test, feature = "test-util"))]
     fn holders(&self) -> Vec<Arc<Leases>> {
         self.state
