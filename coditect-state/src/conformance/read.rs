@@ -108,7 +108,10 @@ pub async fn r4_reads_see_one_state(store: &dyn StateStore) -> Result<()> {
         // A store may refuse to read what is gone, but must not mix states.
         match get(&mut *tx, "b").await {
             Ok(value) => assert_eq!(value.as_deref(), Some("1")),
-            Err(error) => return Ok(assert_eq!(error.kind(), ErrorKind::Conflict)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+                return Ok(());
+            }
         }
         assert_eq!(get(&mut *tx, "a").await?.as_deref(), Some("1"));
         assert_eq!(keys(&mut *tx, Range::new("a", "z")).await?, ["a", "b", "c"]);

@@ -15,7 +15,8 @@ pub async fn r16_watch_fires_on_change(store: &dyn StateStore) -> Result<()> {
         let wait = patiently("a watch", watch.changed());
         let entries = [("a", value)];
         let (waited, written) = futures::join!(wait, put(store, &entries));
-        (waited?, written?);
+        waited?;
+        written?;
         assert_eq!(read(store, "a").await?.as_deref(), Some(value));
     }
     Ok(())

@@ -43,7 +43,7 @@ fn neighbours() -> impl Strategy<Value = (Vec<Element>, Vec<Element>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn byte_order_is_tuple_order((one, two) in neighbours()) {
