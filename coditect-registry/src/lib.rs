@@ -2,6 +2,8 @@
 
 mod capability;
 mod catalogue;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod error;
 mod filter;
 mod identity;

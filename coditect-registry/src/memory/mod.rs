@@ -56,6 +56,11 @@ impl MemoryRegistry {
         MemoryRegistryBuilder::default()
     }
 
+    /// Returns the number of the last change.
+    pub fn sequence(&self) -> u64 {
+        self.with_live(|state, _| state.sequence())
+    }
+
     /// Takes out what has expired, then does something with what is left.
     fn with_live<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         self.shared.with_live(act)

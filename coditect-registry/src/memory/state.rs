@@ -61,6 +61,19 @@ impl State {
         self.entries.len()
     }
 
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Tells whether every index is empty.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.entries.is_empty()
+            && self.by_agent.is_empty()
+            && self.by_capability.is_empty()
+            && self.deadlines.is_empty()
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }

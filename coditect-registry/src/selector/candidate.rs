@@ -137,6 +137,12 @@ impl Candidate {
         Some(seats.swap_remove(found).position)
     }
 
+    /// Returns in how many gatherings it stands.
+    #[cfg(test)]
+    pub(crate) fn seats(&self) -> usize {
+        self.inner.seats.lock().len()
+    }
+
     fn in_flight(&self) -> u32 {
         let own = self.inner.own.load(Ordering::SeqCst);
         own.saturating_add(self.inner.others.load(Ordering::SeqCst))
