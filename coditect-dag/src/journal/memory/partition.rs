@@ -12,8 +12,8 @@ use super::retention::Candidate;
 use super::run::KeptRun;
 use crate::RunId;
 use crate::journal::{
-    Batch, Command, Error, ErrorKind, FencingToken, Hint, PartitionLease, RecordKind, Request,
-    Submission, Watch,
+    Batch, Command, Error, ErrorKind, FencingToken, Hint, PartitionLease, Record, RecordKind,
+    Request, Submission, Watch,
 };
 
 #[derive(Debug, Default)]
@@ -136,15 +136,16 @@ impl PartitionState {
                 kept.unclaimed &= !matches!(request, Request::Submit(_));
             }
         }
-        let mut records = batch.drain_records().peekable();
-        while let Some((run, record)) = records.next() {
+        let mut records = batch.drain_records();
+        // The group is found before it is drained: looking ahead in the drain would copy every record once more.
+        while let Some(group) = records.as_slice().chunk_by(same_run).next() {
+            let (run, count) = (group[0].0, group.len());
             let kept = self
                 .runs
                 .get_mut(&run)
                 .expect("the check has found every run, and the lock was held since");
             let settlements = kept.settlements;
-            kept.push(record);
-            while let Some((_, record)) = records.next_if(|(next, _)| *next == run) {
+            for (_, record) in records.by_ref().take(count) {
                 kept.push(record);
             }
             if kept.settlements != settlements && kept.is_settled() {
@@ -166,21 +167,23 @@ impl PartitionState {
         }
         self.batches += 1;
         let number = self.batches;
-        let mut records = batch.records().iter().peekable();
-        while let Some((run, record)) = records.next() {
-            let kept = self.runs.get_mut(run).ok_or_else(unknown_run)?;
+        for group in batch.records().chunk_by(same_run) {
+            let kept = self.runs.get_mut(&group[0].0).ok_or_else(unknown_run)?;
             if kept.checked.0 != number {
                 kept.checked = (number, kept.is_settled());
             }
             let mut settled = kept.checked.1;
-            check_record(&record.kind, &mut settled, max_tasks)?;
-            while let Some((_, record)) = records.next_if(|(next, _)| next == run) {
+            for (_, record) in group {
                 check_record(&record.kind, &mut settled, max_tasks)?;
             }
             kept.checked.1 = settled;
         }
         Ok(())
     }
+}
+
+fn same_run(one: &(RunId, Record), next: &(RunId, Record)) -> bool {
+    one.0 == next.0
 }
 
 fn check_record(kind: &RecordKind, settled: &mut bool, max_tasks: u32) -> Result<(), Error> {
