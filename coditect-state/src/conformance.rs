@@ -1,7 +1,7 @@
 //! The contract of [`StateStore`], as tests: one function per rule, for every backend.
 //!
 //! A backend calls [`conformance_tests!`](crate::conformance_tests) with a way to make an empty store, and gets a test
-//! named after each rule.
+//! named after each rule. The crate that calls it needs `tokio` with the features `macros` and `rt-multi-thread`.
 //!
 //! ```
 //! mod conformance {

@@ -3,27 +3,31 @@
 //! A lease has two records: who owns it under which token, and until when. Renewal touches only the second, so
 //! transactions [guarded](Lease::guard) by a lease conflict with a change of owner but not with renewals.
 
+mod held;
 mod kept;
 mod record;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::sleep;
 
+pub use self::held::Lease;
 pub use self::kept::KeptLease;
 use self::record::{Expiry, Owner};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::key::Subspace;
 use crate::store::StateStore;
 use crate::token::FencingToken;
-use crate::transact::{StateStoreExt, TransactOptions, Tx};
+use crate::transact::{StateStoreExt, Tx};
 use crate::transaction::{Transaction, TransactionExt};
+
+/// The longest a lease lasts without renewal, so that no sum of times overflows.
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Hands out leases by name, within one subspace of a store.
 #[derive(Debug, Clone)]
@@ -49,7 +53,7 @@ impl Leases {
         Self { store, space }
     }
 
-    /// Acquires a lease for `ttl` if nobody holds it.
+    /// Acquires a lease for `ttl`, a year at most, if nobody holds it.
     ///
     /// The name of the holder is for people and proves nothing: whoever starts anew under the same name waits
     /// for the expiry like everybody else.
@@ -67,6 +71,7 @@ impl Leases {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<Lease>> {
+        let ttl = ttl.min(MAX_TTL);
         let (owner_key, expiry_key) = (&self.owner_key(name), &self.expiry_key(name));
         let acquire = |mut tx: Tx| async move {
             let now = self.store.now().await?;
@@ -166,6 +171,34 @@ impl Leases {
         Ok((info.expires_at > self.store.now().await?).then_some(info))
     }
 
+    /// Makes a transaction commit only if the lease `name` is held under `token` at that moment.
+    ///
+    /// For those who have the token and not the [`Lease`], which has a [`guard`](Lease::guard) of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`](crate::ErrorKind::LeaseLost) if the lease is someone else's or was released; otherwise as
+    /// [`Transaction::get`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only reads.
+    pub async fn guard(
+        &self,
+        tx: &mut dyn Transaction,
+        name: &str,
+        token: FencingToken,
+    ) -> Result<()> {
+        let owner: Option<Owner> = tx.get_json(&self.owner_key(name)).await?;
+        match owner {
+            Some(Owner {
+                token: current,
+                holder: Some(_),
+            }) if current == token => Ok(()),
+            _ => Err(lost(name, token, "is no longer held")),
+        }
+    }
+
     fn owner_key(&self, name: &str) -> Bytes {
         self.space.pack(&(name, "owner"))
     }
@@ -175,151 +208,6 @@ impl Leases {
     }
 }
 
-/// Is an exclusive right that ends at its expiry unless it is renewed in time.
-///
-/// Dropping it releases nothing: it runs out. [`keep`](Lease::keep) renews it in the background.
-#[must_use = "a lease that nobody renews runs out"]
-pub struct Lease {
-    leases: Leases,
-    name: Arc<str>,
-    holder: Arc<str>,
-    token: FencingToken,
-    ttl: Duration,
-}
-
-impl Lease {
-    /// Returns the name of the lease.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns who holds it.
-    pub fn holder(&self) -> &str {
-        &self.holder
-    }
-
-    /// Returns the token of this holding; it is greater than all before it.
-    pub fn token(&self) -> FencingToken {
-        self.token
-    }
-
-    /// Returns how long the lease lasts from each renewal.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    /// Extends the lease to its full time from now.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseLost`](ErrorKind::LeaseLost) if it has expired, even if nobody has taken it yet, or is someone
-    /// else's; otherwise as [`transact`](StateStoreExt::transact).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: at worst it was extended.
-    pub async fn renew(&self) -> Result<()> {
-        let leases = &self.leases;
-        let expiry_key = &leases.expiry_key(&self.name);
-        let renew = |mut tx: Tx| async move {
-            let now = leases.store.now().await?;
-            self.guard(&mut *tx).await?;
-            match tx.get_json::<Expiry>(expiry_key).await? {
-                Some(expiry) if expiry.time() > now => {
-                    tx.set_json(expiry_key, &Expiry::new(now + self.ttl))
-                }
-                _ => Err(self.lost("has expired")),
-            }
-        };
-        let options = TransactOptions::new().with_timeout(self.ttl);
-        let renewed = leases.store.transact_with(options, renew).await;
-        if renewed
-            .as_ref()
-            .is_err_and(|error| error.kind() == ErrorKind::LeaseLost)
-        {
-            leases.store.observer().lease_lost(&self.name, self.token);
-        }
-        renewed
-    }
-
-    /// Makes a transaction commit only if the lease is still this one at that moment.
-    ///
-    /// This is the fence: whoever was paused past its expiry cannot write under a lease that has gone to
-    /// another. Renewals do not conflict with it.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseLost`](ErrorKind::LeaseLost) if the lease is someone else's or was released; otherwise as
-    /// [`Transaction::get`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: it only reads.
-    pub async fn guard(&self, tx: &mut dyn Transaction) -> Result<()> {
-        let owner: Option<Owner> = tx.get_json(&self.leases.owner_key(&self.name)).await?;
-        match owner {
-            Some(Owner {
-                token,
-                holder: Some(_),
-            }) if token == self.token => Ok(()),
-            _ => Err(self.lost("is no longer held under this token")),
-        }
-    }
-
-    /// Gives the lease back, so that the next one need not wait for the expiry.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseLost`](ErrorKind::LeaseLost) if it was someone else's already; otherwise as
-    /// [`transact`](StateStoreExt::transact).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: at worst it runs out.
-    pub async fn release(self) -> Result<()> {
-        self.give_back().await
-    }
-
-    /// Renews the lease in the background, three times in its length, until it is lost, released or dropped.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime.
-    pub fn keep(self) -> KeptLease {
-        KeptLease::start(self)
-    }
-
-    async fn give_back(&self) -> Result<()> {
-        let owner_key = &self.leases.owner_key(&self.name);
-        let release = |mut tx: Tx| async move {
-            self.guard(&mut *tx).await?;
-            // The token stays, so that the next one is greater.
-            tx.set_json(
-                owner_key,
-                &Owner {
-                    token: self.token,
-                    holder: None,
-                },
-            )
-        };
-        self.leases.store.transact(release).await
-    }
-
-    fn lost(&self, how: &str) -> Error {
-        Error::lease_lost(format!(
-            "lease {} with token {} {how}",
-            self.name, self.token
-        ))
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("name", &self.name)
-            .field("holder", &self.holder)
-            .field("token", &self.token)
-            .field("ttl", &self.ttl)
-            .finish_non_exhaustive()
-    }
+fn lost(name: &str, token: FencingToken, how: &str) -> Error {
+    Error::lease_lost(format!("lease {name} under token {token} {how}"))
 }

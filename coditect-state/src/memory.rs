@@ -5,9 +5,11 @@
 //! unchanged since its first read, and applies its writes under the next version. A transaction
 //! that has fallen behind by more than the history gets a conflict, so an idle one cannot make memory grow for ever.
 
+mod apply;
 mod buffer;
 mod config;
 mod history;
+mod merge;
 mod transaction;
 
 #[cfg(test)]
@@ -48,7 +50,7 @@ pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-pub(crate) struct Shared {
+struct Shared {
     inner: Mutex<Inner>,
     limits: Limits,
     observer: Arc<dyn StateObserver>,

@@ -25,7 +25,7 @@ pub trait StateObserver: fmt::Debug + Send + Sync + 'static {
         let _ = happened;
     }
 
-    /// A `transact` ended with an error that is not the closure's own.
+    /// A `transact` ended with an error other than [`Aborted`](ErrorKind::Aborted).
     fn failed(&self, kind: ErrorKind) {
         let _ = kind;
     }

@@ -8,7 +8,7 @@ mod tx;
 mod tests;
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
@@ -98,7 +98,12 @@ pub trait StateStoreExt: StateStore {
     /// Cancel safe: at worst the keys are removed by the next call.
     fn sweep_operations(&self, age: Duration) -> impl Future<Output = Result<()>> + Send {
         async move {
-            let end = &operation::first_key_after(self.now().await? - age);
+            let bound = self
+                .now()
+                .await?
+                .checked_sub(age)
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            let end = &operation::first_key_after(bound);
             self.transact(|mut tx| async move { tx.clear_range(operation::PREFIX, end) })
                 .await
         }

@@ -3,6 +3,7 @@ use tokio::time::{Instant, advance, timeout};
 
 use super::*;
 use crate::election::Election;
+use crate::error::ErrorKind;
 use crate::memory::MemoryStore;
 
 const TTL: Duration = Duration::from_secs(6);

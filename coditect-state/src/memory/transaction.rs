@@ -1,17 +1,18 @@
 //! A transaction of the memory store.
 
 use std::fmt;
-use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::apply::apply;
 use super::buffer::{Buffer, StampedKey, Write};
+use super::merge::merge;
 use super::{Inner, Shared};
 use crate::error::{Error, Result};
-use crate::range::{Entry, Page, Range, successor};
+use crate::range::{Page, Range, successor};
 use crate::transaction::Transaction;
 use crate::version::{CommitVersion, Stamped};
 
@@ -153,40 +154,6 @@ impl MemoryTransaction {
     }
 }
 
-/// Applies writes under the next version and tells the watches.
-fn apply(inner: &mut Inner, buffer: Buffer) -> CommitVersion {
-    let version = CommitVersion::new(inner.history.begin_version(), 0);
-    let watched = !inner.watches.is_empty();
-    let mut changed = Vec::new();
-    let mut note = |key: &Bytes| {
-        if watched {
-            changed.push(key.clone());
-        }
-    };
-    for (begin, end) in buffer.cleared.iter() {
-        inner.history.clear_range(begin, end, &mut note);
-    }
-    for stamped in &buffer.stamped {
-        let key = stamped.key.resolve(version);
-        if !buffer.cleared_later(stamped, &key) {
-            note(&key);
-            inner.history.set(key, stamped.value.clone());
-        }
-    }
-    for (key, write) in buffer.writes {
-        note(&key);
-        match write {
-            Write::Set(value) => inner.history.set(key, value),
-            Write::Stamped(value) => inner.history.set(key, value.resolve(version)),
-            Write::Clear => inner.history.clear(key),
-        }
-    }
-    for key in changed {
-        inner.notify(&key);
-    }
-    version
-}
-
 #[async_trait]
 impl Transaction for MemoryTransaction {
     async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -287,43 +254,6 @@ impl fmt::Debug for MemoryTransaction {
     }
 }
 
-/// Joins stored entries and own writes, which win, into one ordered list.
-fn merge<'a>(
-    mut stored: Peekable<impl Iterator<Item = (&'a Bytes, &'a Bytes)>>,
-    mut own: Peekable<impl Iterator<Item = (&'a Bytes, &'a Write)>>,
-    comes_first: impl Fn(&Bytes, &Bytes) -> bool,
-    wanted: usize,
-) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    while entries.len() < wanted {
-        let take_stored = match (stored.peek(), own.peek()) {
-            (None, None) => break,
-            (Some((stored, _)), Some((own, _))) => comes_first(stored, own),
-            (stored, _) => stored.is_some(),
-        };
-        if take_stored {
-            entries.extend(stored.next().map(|(key, value)| Entry {
-                key: key.clone(),
-                value: value.clone(),
-            }));
-            continue;
-        }
-        let Some((key, write)) = own.next() else {
-            break;
-        };
-        stored.next_if(|(stored, _)| *stored == key);
-        match write {
-            Write::Set(value) => entries.push(Entry {
-                key: key.clone(),
-                value: value.clone(),
-            }),
-            Write::Clear => {}
-            Write::Stamped(_) => return Err(unreadable()),
-        }
-    }
-    Ok(entries)
-}
-
 fn check_size(what: &str, size: usize, limit: usize) -> Result<()> {
     if size > limit {
         Err(Error::too_large(what, size, limit))
@@ -332,6 +262,6 @@ fn check_size(what: &str, size: usize, limit: usize) -> Result<()> {
     }
 }
 
-fn unreadable() -> Error {
+pub(super) fn unreadable() -> Error {
     Error::invalid("value waits for its versionstamp and cannot be read before the commit")
 }

@@ -40,12 +40,13 @@ impl TransactOptions {
         self
     }
 
-    /// Sets the time for all attempts together.
+    /// Sets the time for all attempts together, a year at most.
     ///
     /// When a commit gets no answer, as much again may pass while its outcome is looked for.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        // So that no sum of times overflows.
+        self.timeout = timeout.min(Duration::from_secs(365 * 24 * 3600));
         self
     }
 

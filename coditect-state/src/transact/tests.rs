@@ -1,7 +1,6 @@
 mod network;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
