@@ -73,6 +73,11 @@ fn each_jitter_takes_its_share() {
     assert_eq!(decorrelated.delay(1, None, 0.5), millis(200));
     assert_eq!(decorrelated.delay(2, Some(millis(300)), 0.5), millis(500));
     assert_eq!(
+        decorrelated.delay(2, Some(millis(1)), 0.5),
+        millis(200),
+        "a previous delay below the base counts as the base"
+    );
+    assert_eq!(
         decorrelated.delay(2, Some(Duration::MAX), 0.5),
         millis(5_050)
     );

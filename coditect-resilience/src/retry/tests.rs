@@ -12,10 +12,9 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
 use super::*;
-use crate::{Backoff, Classification, retry_errors};
+use crate::{Backoff, Classification, Jitter, retry_errors};
 
 /// Answers from a script, and insists on being asked whether it is ready before each call.
-#[derive(Clone)]
 struct Scripted {
     script: Arc<Mutex<VecDeque<Result<u32, Failure>>>>,
     calls: Arc<Mutex<Vec<Instant>>>,
@@ -48,6 +47,17 @@ impl Scripted {
         let calls = self.calls.lock();
         let waits = calls.windows(2).map(|pair| pair[1] - pair[0]);
         waits.map(|wait| wait.as_millis()).collect()
+    }
+}
+
+impl Clone for Scripted {
+    /// A clone has to be asked for itself whether it is ready, as with any service.
+    fn clone(&self) -> Self {
+        Self {
+            script: Arc::clone(&self.script),
+            calls: Arc::clone(&self.calls),
+            ready: false,
+        }
     }
 }
 
@@ -130,6 +140,23 @@ async fn a_passing_failure_is_repeated_after_the_backoff_until_it_succeeds() {
     assert_eq!(
         *log.0.lock(),
         ["retry 2 50ms", "retry 3 100ms", "success 3"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_wait_knows_the_one_before() {
+    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(9))
+        .and_then(|backoff| backoff.with_multiplier(3.0))
+        .unwrap()
+        .with_jitter(Jitter::Decorrelated);
+    let policy = RetryPolicy::builder(3).backoff(backoff).build().unwrap();
+    let service = Scripted::new([]);
+    let layer = RetryLayer::new(policy, judge as Judge).with_randomness(|| 0.5);
+    assert_eq!(call(&service, layer).await, Err(Failure::Passing));
+    assert_eq!(
+        service.waits(),
+        [200, 350],
+        "half-way from 100 to 300 ms, then to 600 ms"
     );
 }
 
