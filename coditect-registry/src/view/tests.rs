@@ -275,7 +275,8 @@ async fn weights_take_effect_when_a_record_is_updated() {
         .unwrap();
     settle(&view, &registry).await;
     let share_of_a = || {
-        let picks = (0..100u64).map(|i| view.pick(&work("*"), &Weighted, u64::MAX / 100 * i));
+        let picks = (0..100u64)
+            .map(|i| view.pick(&work("*"), &Weighted, u64::MAX / 100 * i + u64::MAX / 200));
         picks
             .filter(|picked| {
                 picked
