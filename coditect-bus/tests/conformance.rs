@@ -16,7 +16,7 @@ impl Backend for Memory {
             .enable_all()
             .start_paused(true)
             .build()
-            .unwrap()
+            .expect("a runtime starts")
     }
 
     async fn open(&self) -> Arc<dyn MessageBus> {

@@ -1,8 +1,8 @@
-//! The conformance suite: one test per rule of [`MessageBus`](crate::MessageBus), for any backend.
+//! The conformance suite: one test per rule of [`MessageBus`], for any backend.
 //!
 //! A backend implements [`Backend`] and instantiates the suite in an integration test:
 //!
-//! ```ignore
+//! ```text
 //! coditect_bus::conformance!(MyBackend::start());
 //! ```
 //!

@@ -110,11 +110,16 @@ impl Queue {
         self.spec.lifetime() == QueueLifetime::Temporary
     }
 
+    /// Lets time pass, when the timer calls.
+    pub(super) fn ring(&self) {
+        self.state.lock().alarm = None;
+        self.advance();
+    }
+
     /// Lets time pass: due messages become ready, expired ones dead letters.
-    pub(super) fn advance(&self) {
+    fn advance(&self) {
         let mut after = Aftermath::default();
         let mut state = self.state.lock();
-        state.alarm = None;
         self.advance_locked(&mut state, &mut after);
         self.rearm(&mut state);
         drop(state);

@@ -167,6 +167,7 @@ fn every_message_has_one_fate(seed: u64) {
             consumer.await.unwrap();
         }
 
+        let stats = bus.stats(&name()).await.unwrap();
         let (acked, dead) = (fates.acked.lock(), fates.dead.lock());
         for id in &accepted {
             let fate = acked.get(id).copied().unwrap_or(0) + dead.get(id).copied().unwrap_or(0);
@@ -180,7 +181,6 @@ fn every_message_has_one_fate(seed: u64) {
         assert!(
             !acked.is_empty() && !dead.is_empty() && fates.requeued.load(Ordering::Relaxed) > 0
         );
-        let stats = bus.stats(&name()).await.unwrap();
         assert_eq!(
             (stats.ready(), stats.delayed, stats.unacked, stats.consumers),
             (0, 0, 0, 0)

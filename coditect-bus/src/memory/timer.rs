@@ -101,7 +101,7 @@ impl Timer {
         let now = Instant::now();
         while let Some(queue) = self.pop_due(now) {
             if let Some(queue) = queue.upgrade() {
-                queue.advance();
+                queue.ring();
             }
         }
     }

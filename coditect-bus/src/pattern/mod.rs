@@ -10,6 +10,9 @@ mod requester;
 mod responder;
 mod typed;
 
+#[cfg(test)]
+mod tests;
+
 pub use requester::Requester;
 pub use responder::Responder;
 pub use typed::{Received, TypedConsumer};

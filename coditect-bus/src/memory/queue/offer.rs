@@ -12,15 +12,15 @@ use crate::Destination;
 #[derive(Debug)]
 pub(in crate::memory) enum Refusal {
     /// There is no room.
-    Full(Envelope),
+    Full(Box<Envelope>),
     /// The queue was deleted meanwhile.
-    Gone(Envelope),
+    Gone(Box<Envelope>),
 }
 
 impl Refusal {
     pub(in crate::memory) fn into_envelope(self) -> Envelope {
         match self {
-            Self::Full(envelope) | Self::Gone(envelope) => envelope,
+            Self::Full(envelope) | Self::Gone(envelope) => *envelope,
         }
     }
 }
@@ -30,7 +30,7 @@ impl Queue {
     pub(in crate::memory) async fn offer(&self, envelope: Envelope) -> Result<(), Refusal> {
         match (self.offer_now(envelope), self.spec.overflow()) {
             (Err(Refusal::Full(envelope)), OverflowPolicy::Wait(patience)) => {
-                self.offer_later(envelope, patience).await
+                self.offer_later(*envelope, patience).await
             }
             (result, _) => result,
         }
@@ -68,7 +68,7 @@ impl Queue {
             Ok(()) => true,
             Err(Refusal::Gone(_)) => false,
             Err(Refusal::Full(envelope)) => {
-                let stored = Stored::published(envelope, Some(published_to));
+                let stored = Stored::published(*envelope, Some(published_to));
                 self.bury(
                     &mut state,
                     stored,
@@ -102,7 +102,7 @@ impl Queue {
             // Listening begins before the look, so that room made between the two is not missed.
             room.as_mut().enable();
             envelope = match self.offer_now(envelope) {
-                Err(Refusal::Full(envelope)) => envelope,
+                Err(Refusal::Full(envelope)) => *envelope,
                 settled => return settled,
             };
             if timeout_at(deadline, room).await.is_err() {
@@ -119,7 +119,7 @@ impl Queue {
         after: &mut Aftermath,
     ) -> Result<(), Refusal> {
         if state.gone {
-            return Err(Refusal::Gone(envelope));
+            return Err(Refusal::Gone(Box::new(envelope)));
         }
         let capacity = self.spec.capacity().get();
         if state.backlog.len() >= capacity {
@@ -127,7 +127,7 @@ impl Queue {
         }
         if state.backlog.len() >= capacity {
             if self.spec.overflow() != OverflowPolicy::DropOldest {
-                return Err(Refusal::Full(envelope));
+                return Err(Refusal::Full(Box::new(envelope)));
             }
             // If all that waits is more urgent, or delayed, the newcomer itself is the least urgent.
             let Some(victim) = state.backlog.take_least_urgent(envelope.priority()) else {

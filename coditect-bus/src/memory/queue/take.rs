@@ -54,7 +54,10 @@ impl Queue {
             return None;
         }
         let taken = self.take_locked(&mut state, &mut after);
+        let mut tag = 0;
         if taken.is_some() {
+            // Under the lock: whoever ends the queue afterwards also ends this lease.
+            tag = leases.acquire();
             leases.waiting.store(false, Ordering::Relaxed);
             self.unacked.fetch_add(1, Ordering::AcqRel);
             after.freed += 1;
@@ -76,7 +79,7 @@ impl Queue {
         }
         let parts = DeliveryParts {
             envelope: stored.envelope,
-            tag: leases.acquire(),
+            tag,
             redeliveries: stored.redeliveries,
             destination: stored.destination,
             first_failed_at: stored.first_failed_at,
