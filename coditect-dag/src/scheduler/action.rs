@@ -1,5 +1,9 @@
 //! What the scheduler wants done: the answers to an event.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::event::LossReason;
 use super::transition::TaskState;
 use crate::{Attempt, TaskId, Timestamp};
@@ -38,7 +42,7 @@ pub enum Action {
         /// Why it ended so.
         cause: Cause,
     },
-    /// A task that was final is open again: it, or a task on which it hangs, was redriven.
+    /// A task that was final, or ready, waits again: it, or a task on which it hangs, was redriven.
     Reopened {
         /// The task.
         task: TaskId,
@@ -60,7 +64,8 @@ pub enum Action {
 }
 
 /// Says why a task reached its final state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
     /// Its attempt ended well, or its scope has a result.
@@ -91,4 +96,25 @@ pub enum Cause {
     RunFailed,
     /// The run was cancelled as a whole.
     RunCancelled,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::NotRetryable => f.write_str("failed in a way that trying again does not cure"),
+            Self::AttemptsExhausted => f.write_str("failed as often as it may"),
+            Self::LossesExhausted(reason) => write!(f, "lost too often: {reason}"),
+            Self::Deadline => f.write_str("its deadline passed"),
+            Self::ExpansionRefused => f.write_str("its expansion was over a limit"),
+            Self::ScopeFailed => f.write_str("its subtasks failed"),
+            Self::Upstream(task) => write!(f, "task {task}, which it needed, did not succeed"),
+            Self::FailFast(task) => write!(f, "task {task} failed, and the others with it"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::NotNeeded(task) => write!(f, "task {task} ended without it"),
+            Self::RunResolved => f.write_str("the run has its result without it"),
+            Self::RunFailed => f.write_str("the run failed"),
+            Self::RunCancelled => f.write_str("the run was cancelled"),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What the scheduler is told: everything that changes a run, in the words of the journal.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::expansion::Expansion;
@@ -84,6 +86,10 @@ pub enum Event<P> {
         task: TaskId,
     },
     /// A task that had failed finally gets another chance, with fresh counts of failures and losses.
+    ///
+    /// What was skipped because of it waits for it again, and so does what is ready; what was
+    /// dispatched is not called back. Ignored if the task has not failed, if an upstream keeps it
+    /// from running, or if its scope has ended or failed fast.
     Redriven {
         /// The task.
         task: TaskId,
@@ -114,6 +120,17 @@ pub enum LossReason {
     Undeliverable,
     /// The worker refused the task, for example because it could not read it.
     Rejected,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WorkerGone => "the worker is gone",
+            Self::DeadLettered => "dead-lettered after too many deliveries",
+            Self::Undeliverable => "nobody to deliver it to",
+            Self::Rejected => "rejected by the worker",
+        })
+    }
 }
 
 /// Says what an event did.

@@ -14,11 +14,9 @@ impl<P: Ord + Copy> Scheduler<P> {
         actions: &mut Vec<Action>,
     ) -> Result<Applied, Error> {
         let task = self.known(task)?;
-        let record = &self.tasks[task as usize];
-        // A task that could not run even if it were open is not the one to redrive.
-        let hopeless = record.broken && !self.tolerates_failure(task);
-        if record.state.get() != TaskState::Failed
-            || hopeless
+        // Redriving a task that could not run even then would help nobody.
+        if self.state_of(task) != TaskState::Failed
+            || self.is_hopeless(task)
             || self.scope_of(task).is_stopping()
             || self.outcome.is_some()
         {
@@ -52,10 +50,9 @@ impl<P: Ord + Copy> Scheduler<P> {
                 self.waiting[downstream as usize] += 1;
                 let broken = &mut self.troubles[downstream as usize].broken;
                 *broken -= 1;
-                let record = &mut self.tasks[downstream as usize];
-                record.broken = *broken > 0;
-                match record.state.get() {
-                    TaskState::Skipped if !record.broken => {
+                let unbroken = *broken == 0;
+                match self.state_of(downstream) {
+                    TaskState::Skipped if unbroken => {
                         self.count_open_again(downstream);
                         reopened.push(downstream);
                     }

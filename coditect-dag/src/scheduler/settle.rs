@@ -142,7 +142,6 @@ impl<P: Ord + Copy> Scheduler<P> {
             let downstream = self.targets[edge];
             self.waiting[downstream as usize] -= 1;
             self.troubles[downstream as usize].broken += 1;
-            self.tasks[downstream as usize].broken = true;
             if self.tolerates_failure(downstream) {
                 if self.waiting[downstream as usize] == 0 {
                     self.release(downstream, actions);
@@ -157,19 +156,23 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
     }
 
-    /// Makes a task ready whose upstreams are all final, if nothing else speaks against it.
+    /// Makes a task ready whose upstreams are all final, if it still waits for that.
+    #[inline]
     pub(super) fn release(&mut self, task: u32, actions: &mut Vec<Action>) {
-        let record = &self.tasks[task as usize];
-        if self.started
-            && record.state.get() == TaskState::Pending
-            && (!record.broken || self.tolerates_failure(task))
-        {
+        if self.started && self.state_of(task) == TaskState::Pending {
+            // A task that needed an upstream to succeed ended when that upstream did not.
+            debug_assert!(!self.is_hopeless(task));
             self.make_ready(task, actions);
         }
     }
 
+    /// Tells whether an upstream has ended in a way that keeps a task from running.
+    pub(super) fn is_hopeless(&self, task: u32) -> bool {
+        self.troubles[task as usize].broken > 0 && !self.tolerates_failure(task)
+    }
+
     /// Tells whether a task runs even though an upstream did not succeed.
-    pub(super) fn tolerates_failure(&self, task: u32) -> bool {
+    fn tolerates_failure(&self, task: u32) -> bool {
         let record = &self.tasks[task as usize];
         self.profiles.get(record.profile).join == Join::AllSettled
             || self.scopes[record.scope as usize].policy == FailurePolicy::Continue

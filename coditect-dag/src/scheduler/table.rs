@@ -17,8 +17,6 @@ pub(super) struct Record {
     pub(super) state: StateCell,
     /// The task is running and its subtasks are its outcome to be.
     pub(super) expanded: bool,
-    /// An upstream is final and did not succeed; [`Trouble`] knows how many.
-    pub(super) broken: bool,
     /// What the task's spec says.
     pub(super) profile: u32,
     /// The scope in which the task is.
@@ -49,7 +47,6 @@ impl Record {
         Self {
             state: StateCell::new(),
             expanded: false,
-            broken: false,
             profile,
             scope,
             attempt: 0,

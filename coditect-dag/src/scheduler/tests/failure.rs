@@ -205,3 +205,18 @@ fn tasks_cancelled_before_the_start_settle_the_run_at_the_start() {
     run.succeed("c");
     assert!(run.run_settled(Cancelled), "b is a sink and was cancelled");
 }
+
+#[test]
+fn a_cause_reads_like_a_sentence_and_survives_the_wire() {
+    let lost = Cause::LossesExhausted(LossReason::WorkerGone);
+    assert_eq!(lost.to_string(), "lost too often: the worker is gone");
+    let upstream = Cause::Upstream(TaskId::new(3));
+    assert_eq!(
+        upstream.to_string(),
+        "task 3, which it needed, did not succeed"
+    );
+    for cause in [lost, upstream, Cause::Completed] {
+        let text = serde_json::to_string(&cause).unwrap();
+        assert_eq!(serde_json::from_str::<Cause>(&text).unwrap(), cause);
+    }
+}
