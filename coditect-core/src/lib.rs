@@ -1,1 +1,100 @@
-//! CODITECT: agents that give each other work and return results with nobody in between.
+//! Agents that give each other work and get results without a human carrying messages between them.
+//!
+//! A user states a task once; an [`Orchestrator`] decomposes it into a [`Plan`] of tasks; [`Agent`]s,
+//! found by capability, carry them out wherever they run; a [`ResultAggregator`] combines what they
+//! answer. A [`Runtime`] does all of it in one process with nothing installed, and the same program
+//! goes distributed by changing the URLs it is built with.
+//!
+//! ```
+//! use coditect_core::prelude::*;
+//!
+//! const COUNT: Call<String, u64> = Call::new("count");
+//!
+//! async fn count(text: String) -> Result<u64, AgentError> {
+//!     Ok(text.split_whitespace().count() as u64)
+//! }
+//!
+//! /// One task per line, and their sum.
+//! async fn count_lines(_: TaskContext, text: String) -> Result<Plan<u64>, AgentError> {
+//!     let mut plan = Plan::builder();
+//!     let counts: Vec<_> = text
+//!         .lines()
+//!         .enumerate()
+//!         .map(|(number, line)| plan.task(format!("line-{number}"), &COUNT, line.to_owned()))
+//!         .collect();
+//!     Ok(plan.aggregate(Aggregation::named("sum"), counts)?)
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), coditect_core::Error> {
+//! let runtime = Runtime::builder()
+//!     .agent(agent("count", count))
+//!     .orchestrator(orchestrator("count-lines", count_lines))
+//!     .aggregator("sum", || reduce(0, |sum: u64, words: u64| sum + words))
+//!     .start()
+//!     .await?;
+//! let words: u64 = runtime.run(&call("count-lines"), "to be\nor not\nto be").await?;
+//! assert_eq!(words, 6);
+//! runtime.shutdown().await
+//! # }
+//! ```
+//!
+//! # The promise
+//!
+//! At-least-once execution, at most one accepted completion per task, exactly one state transition in
+//! the store; nothing acknowledged is ever lost. A handler may therefore be called twice for one task,
+//! and what it does outside should be [idempotent](TaskContext::idempotency_key) or wrapped in
+//! [`TaskContext::once`].
+//!
+//! # The parts
+//!
+//! Each idea has a crate of its own, which this one composes and re-exports as a module: [`bus`],
+//! [`registry`], [`dag`], [`state`], [`resilience`], [`telemetry`].
+
+mod agent;
+pub mod aggregate;
+mod clock;
+mod context;
+mod coordinator;
+mod error;
+mod failure;
+mod orchestrator;
+mod plan;
+mod ports;
+pub mod prelude;
+mod run;
+mod runtime;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod wire;
+mod worker;
+
+pub use coditect_bus as bus;
+pub use coditect_dag as dag;
+pub use coditect_registry as registry;
+pub use coditect_resilience as resilience;
+pub use coditect_state as state;
+pub use coditect_telemetry as telemetry;
+
+pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, agent};
+pub use crate::aggregate::{Aggregation, ResultAggregator, TaskOutcome, Verdict};
+pub use crate::context::{ChildRequest, Progress, TaskContext};
+pub use crate::error::{Error, ErrorKind};
+pub use crate::failure::{Failure, FailureKind};
+pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
+pub use crate::plan::{
+    Call, FailurePolicy, IntoInput, Plan, PlanBuilder, TaskRef, TaskSettings, call,
+};
+pub use crate::ports::Dispatch;
+pub use crate::run::{
+    EventStream, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit, TaskInfo,
+    TaskReport,
+};
+pub use crate::runtime::{
+    BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,
+};
+pub use coditect_bus::Priority;
+pub use coditect_dag::journal::RunState;
+pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};
+pub use coditect_registry::{AgentId, Capability};
+pub use coditect_resilience::RetryPolicy;

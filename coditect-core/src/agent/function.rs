@@ -1,0 +1,145 @@
+//! Async functions as agents.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Agent, AgentCard, AgentError};
+use crate::context::TaskContext;
+
+/// Makes an agent of an async function.
+///
+/// The function takes its input, or a [`TaskContext`] and its input, and answers with a `Result`
+/// whose error turns into an [`AgentError`]. `capability` is what the agent offers, such as
+/// `"summarize"` or, with a version, `"summarize@1.2.0"`; it is also the agent's name.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+///
+/// async fn double(x: u64) -> Result<u64, AgentError> {
+///     Ok(x * 2)
+/// }
+///
+/// async fn patient(context: TaskContext, x: u64) -> Result<u64, AgentError> {
+///     context.progress(0.5, "half way");
+///     Ok(x)
+/// }
+/// # let _ = Runtime::builder()
+/// #     .agent(agent("double", double))
+/// #     .agent(agent("patient@2.1.0", patient).with_concurrency(8));
+/// ```
+pub fn agent<F, Args>(capability: impl Into<String>, handler: F) -> FnAgent<F, Args>
+where
+    F: Handler<Args>,
+{
+    FnAgent {
+        card: AgentCard::new(capability),
+        handler,
+        arguments: PhantomData,
+    }
+}
+
+/// An agent made of a function by [`agent`].
+pub struct FnAgent<F, Args> {
+    card: AgentCard,
+    handler: F,
+    arguments: PhantomData<fn() -> Args>,
+}
+
+impl<F, Args> FnAgent<F, Args> {
+    /// Sets how many tasks the agent takes at once.
+    #[must_use]
+    pub fn with_concurrency(mut self, tasks: usize) -> Self {
+        self.card = self.card.with_concurrency(tasks);
+        self
+    }
+
+    /// Replaces the whole card.
+    #[must_use]
+    pub fn with_card(mut self, card: AgentCard) -> Self {
+        self.card = card;
+        self
+    }
+}
+
+impl<F, Args> fmt::Debug for FnAgent<F, Args> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnAgent")
+            .field("card", &self.card)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F, Args> Agent for FnAgent<F, Args>
+where
+    F: Handler<Args>,
+    Args: 'static,
+{
+    type Input = F::Input;
+    type Output = F::Output;
+
+    fn card(&self) -> AgentCard {
+        self.card.clone()
+    }
+
+    fn handle(
+        &self,
+        context: TaskContext,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, AgentError>> + Send {
+        self.handler.call(context, input)
+    }
+}
+
+/// A function that [`agent`] takes; implemented for functions of an input, and of a context and an
+/// input. `Args` only tells the two apart.
+pub trait Handler<Args>: Send + Sync + 'static {
+    /// The function's input.
+    type Input: DeserializeOwned + Send + 'static;
+    /// What the function answers with.
+    type Output: Serialize + Send + 'static;
+
+    /// Calls the function.
+    fn call(
+        &self,
+        context: TaskContext,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, AgentError>> + Send;
+}
+
+impl<F, Fut, I, O, E> Handler<(I,)> for F
+where
+    F: Fn(I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, E>> + Send + 'static,
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    E: Into<AgentError>,
+{
+    type Input = I;
+    type Output = O;
+
+    async fn call(&self, _: TaskContext, input: I) -> Result<O, AgentError> {
+        self(input).await.map_err(Into::into)
+    }
+}
+
+impl<F, Fut, I, O, E> Handler<(TaskContext, I)> for F
+where
+    F: Fn(TaskContext, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, E>> + Send + 'static,
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    E: Into<AgentError>,
+{
+    type Input = I;
+    type Output = O;
+
+    async fn call(&self, context: TaskContext, input: I) -> Result<O, AgentError> {
+        self(context, input).await.map_err(Into::into)
+    }
+}

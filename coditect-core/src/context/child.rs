@@ -1,0 +1,123 @@
+//! Child requests: a handler asks another agent and waits without a slot.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::TaskContext;
+use crate::agent::AgentError;
+use crate::error::Error;
+use crate::failure::FailureKind;
+use crate::plan::{Call, Plan};
+use crate::run::{RunHandle, SubmitOptions};
+
+/// A question to another agent, asked when it is awaited.
+#[must_use = "a request is made when it is awaited"]
+pub struct ChildRequest<O> {
+    context: TaskContext,
+    name: String,
+    plan: Result<Plan<O>, Error>,
+}
+
+impl<O> ChildRequest<O> {
+    pub(super) fn new<I: Serialize>(
+        context: TaskContext,
+        name: &str,
+        call: &Call<I, O>,
+        input: &I,
+    ) -> Self {
+        Self {
+            context,
+            name: name.to_owned(),
+            plan: Plan::of_call(call, input),
+        }
+    }
+}
+
+impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
+    async fn ask(self) -> Result<O, AgentError> {
+        let context = &self.context;
+        let parent = context.run_or_error("request")?;
+        let scope = context.inner.scope.fields();
+        let limit = crate::run::RunLimits::default().max_requests_deep;
+        if scope.depth >= limit {
+            return Err(AgentError::of(
+                FailureKind::Permanent,
+                format!(
+                    "{limit} requests are nested in each other; agents may be calling in circles"
+                ),
+            ));
+        }
+        let options = SubmitOptions {
+            idempotency_key: Some(format!("{parent}/{}/{}", context.inner.task, self.name)),
+            tenant: Some(Arc::clone(&scope.tenant)),
+            deadline: context.inner.deadline,
+            depth: scope.depth + 1,
+            trace: context.trace(),
+            ..SubmitOptions::default()
+        };
+        let plan = self.plan.map_err(AgentError::from)?;
+        let handle = context
+            .inner
+            .services
+            .submitter
+            .submit(plan, options)
+            .await?;
+        let slot = context.release_slot();
+        let hosted = slot.as_ref().map(|slot| Arc::clone(slot.hosted()));
+        drop(slot);
+        let answer = wait(context, &handle).await;
+        if let Some(hosted) = hosted {
+            context.keep_slot(hosted.slot().await);
+        }
+        answer
+    }
+}
+
+/// Waits for the child, which ends with its parent's cancellation.
+async fn wait<O: DeserializeOwned + Send + 'static>(
+    context: &TaskContext,
+    handle: &RunHandle<O>,
+) -> Result<O, AgentError> {
+    tokio::select! {
+        biased;
+        answer = handle.result() => answer.map_err(of_child),
+        () = context.cancelled() => {
+            handle.cancel("the task that asked was cancelled").await?;
+            Err(AgentError::of(FailureKind::Cancelled, "cancelled while waiting for another agent"))
+        }
+    }
+}
+
+/// A child that was invalid, or failed for good, fails its parent for good.
+fn of_child(error: Error) -> AgentError {
+    let permanent = error.failure().is_some();
+    let error = AgentError::from(error);
+    if permanent {
+        error.into_permanent()
+    } else {
+        error
+    }
+}
+
+impl<O: DeserializeOwned + Send + 'static> IntoFuture for ChildRequest<O> {
+    type Output = Result<O, AgentError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.ask())
+    }
+}
+
+impl<O> fmt::Debug for ChildRequest<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildRequest")
+            .field("name", &self.name)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! A run that this process carries forward.
+
+use std::sync::Arc;
+
+use coditect_dag::{Attempt, Class, TaskId, Timestamp};
+use rustc_hash::FxHashMap;
+use tokio_util::sync::CancellationToken;
+
+use super::machine::RunMachine;
+use crate::context::RunScope;
+
+/// A run with what is under way for it.
+pub(super) struct ActiveRun {
+    pub(super) machine: RunMachine,
+    pub(super) scope: RunScope,
+    pub(super) tenant: Arc<str>,
+    pub(super) deadline: Option<Timestamp>,
+    /// Attempts that were handed out and have not ended.
+    pub(super) flights: FxHashMap<TaskId, Flight>,
+    /// In which queues of ready runs it stands, a bit per priority.
+    pub(super) queued: FxHashMap<Class, u8>,
+}
+
+/// An attempt that was handed out.
+pub(super) struct Flight {
+    pub(super) attempt: Attempt,
+    pub(super) class: Class,
+    pub(super) place: Place,
+}
+
+/// Where an attempt runs.
+pub(super) enum Place {
+    /// In this process, stopped by its token.
+    Local(CancellationToken),
+    /// Wherever a worker takes it from the bus.
+    Bus,
+}
+
+impl ActiveRun {
+    pub(super) fn new(
+        machine: RunMachine,
+        scope: RunScope,
+        tenant: Arc<str>,
+        deadline: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            machine,
+            scope,
+            tenant,
+            deadline,
+            flights: FxHashMap::default(),
+            queued: FxHashMap::default(),
+        }
+    }
+
+    /// Marks that the run stands in a queue; says whether it did not yet.
+    pub(super) fn enqueue(&mut self, class: Class, level: usize) -> bool {
+        let bits = self.queued.entry(class).or_default();
+        let bit = 1 << level;
+        let new = *bits & bit == 0;
+        *bits |= bit;
+        new
+    }
+
+    pub(super) fn dequeue(&mut self, class: Class, level: usize) {
+        if let Some(bits) = self.queued.get_mut(&class) {
+            *bits &= !(1 << level);
+        }
+    }
+}

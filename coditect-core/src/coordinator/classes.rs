@@ -1,0 +1,154 @@
+//! Capabilities as a partition sees them: who offers them, which runs wait, how much is on the bus.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use coditect_bus::{PriorityTurns, QueueName};
+use coditect_dag::{Class, RunId};
+use coditect_registry::{Requirement, View};
+use rustc_hash::FxHashMap;
+
+use crate::wire;
+use crate::worker::{Hosted, Worker};
+
+/// The capabilities that the runs of a partition call, by the number they have in the scheduler.
+#[derive(Default)]
+pub(super) struct Classes {
+    known: FxHashMap<Requirement, Class>,
+    classes: Vec<ClassState>,
+}
+
+/// One capability.
+pub(super) struct ClassState {
+    pub(super) requirement: Requirement,
+    /// Agents of this process that offer it.
+    pub(super) local: Vec<Arc<Hosted>>,
+    /// The queue of the highest version offered; none if nobody offers it.
+    pub(super) queue: Option<QueueName>,
+    pub(super) ready: ReadyRuns,
+    /// How many attempts are on the bus, by tenant.
+    on_bus: FxHashMap<Arc<str>, usize>,
+}
+
+impl Classes {
+    pub(super) fn intern(
+        &mut self,
+        requirement: &Requirement,
+        worker: &Worker,
+        view: &View,
+    ) -> Class {
+        if let Some(class) = self.known.get(requirement) {
+            return *class;
+        }
+        let class = Class(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
+        let mut state = ClassState {
+            requirement: requirement.clone(),
+            local: worker.offering(requirement),
+            queue: None,
+            ready: ReadyRuns::default(),
+            on_bus: FxHashMap::default(),
+        };
+        state.look(view);
+        self.classes.push(state);
+        self.known.insert(requirement.clone(), class);
+        class
+    }
+
+    pub(super) fn get(&self, class: Class) -> &ClassState {
+        &self.classes[class.0 as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, class: Class) -> &mut ClassState {
+        &mut self.classes[class.0 as usize]
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = Class> + use<> {
+        (0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX)).map(Class)
+    }
+
+    /// Looks anew at who offers what.
+    pub(super) fn look(&mut self, view: &View) {
+        for class in &mut self.classes {
+            class.look(view);
+        }
+    }
+}
+
+impl ClassState {
+    /// Says whether anybody offers the capability.
+    pub(super) fn is_served(&self) -> bool {
+        !self.local.is_empty() || self.queue.is_some()
+    }
+
+    fn look(&mut self, view: &View) {
+        let records = view.records();
+        let matching = records.iter().flat_map(|record| record.capabilities.iter());
+        let matching = matching.filter(|capability| self.requirement.matches(capability));
+        let highest = matching.max_by(|a, b| a.version.cmp(&b.version));
+        self.queue = highest.and_then(|capability| wire::queue_of(capability).ok());
+    }
+
+    pub(super) fn on_bus(&self, tenant: &str) -> usize {
+        self.on_bus.get(tenant).copied().unwrap_or(0)
+    }
+
+    pub(super) fn departed(&mut self, tenant: &Arc<str>) {
+        *self.on_bus.entry(Arc::clone(tenant)).or_default() += 1;
+    }
+
+    pub(super) fn landed(&mut self, tenant: &Arc<str>) {
+        if let Some(count) = self.on_bus.get_mut(tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.on_bus.remove(tenant);
+            }
+        }
+    }
+}
+
+/// Runs that have tasks ready for one capability: by priority, then tenants in turn, then runs in turn.
+#[derive(Default)]
+pub(super) struct ReadyRuns {
+    levels: [VecDeque<TenantRuns>; 3],
+    turns: PriorityTurns,
+}
+
+struct TenantRuns {
+    tenant: Arc<str>,
+    runs: VecDeque<RunId>,
+}
+
+impl ReadyRuns {
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.iter().all(VecDeque::is_empty)
+    }
+
+    pub(super) fn push(&mut self, level: usize, tenant: &Arc<str>, run: RunId) {
+        let tenants = &mut self.levels[level];
+        match tenants.iter_mut().find(|known| known.tenant == *tenant) {
+            Some(known) => known.runs.push_back(run),
+            None => tenants.push_back(TenantRuns {
+                tenant: Arc::clone(tenant),
+                runs: VecDeque::from([run]),
+            }),
+        }
+    }
+
+    /// Takes the run whose turn it is, among tenants that `allow` lets through.
+    ///
+    /// Priorities take turns as on the bus, so that the lowest is served under load too.
+    pub(super) fn pop(&mut self, allow: impl Fn(&str) -> bool) -> Option<(usize, RunId)> {
+        let open =
+            |tenants: &VecDeque<TenantRuns>| tenants.iter().any(|known| allow(&known.tenant));
+        let waiting = [0, 1, 2].map(|level| open(&self.levels[level]));
+        let level = self.turns.next(waiting)?.index();
+        let tenants = &mut self.levels[level];
+        let index = tenants.iter().position(|known| allow(&known.tenant))?;
+        let mut known = tenants.remove(index)?;
+        let run = known.runs.pop_front()?;
+        if !known.runs.is_empty() {
+            tenants.push_back(known);
+        }
+        Some((level, run))
+    }
+}

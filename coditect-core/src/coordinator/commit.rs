@@ -1,0 +1,203 @@
+//! Committing a turn's records, and doing what had to wait for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_bus::{Delivery, Destination, Envelope};
+use coditect_dag::{Attempt, RunId, TaskId};
+use tokio_util::sync::CancellationToken;
+
+use super::owner::{Lost, Owner};
+use super::publisher::Outbox;
+use crate::wire::{self, Control, Stop, TaskMessage};
+use crate::worker::{LocalJob, Slot};
+
+/// How long a turn waits before it tries a commit again that the store could not take.
+const RETRY_COMMIT: Duration = Duration::from_millis(100);
+
+/// What is done once the records that it stands on are committed.
+pub(super) enum Deferred {
+    Launch {
+        run: RunId,
+        task: TaskId,
+        attempt: Attempt,
+        token: CancellationToken,
+        slot: Slot,
+    },
+    Publish {
+        run: RunId,
+        task: TaskId,
+        attempt: Attempt,
+    },
+    StopLocal(CancellationToken),
+    StopRemote(Stop),
+    Ack(Delivery),
+    Reject(Delivery, String),
+    /// The run has ended: its memory is given back.
+    Forget(RunId),
+}
+
+impl Owner {
+    /// Commits the records of this turn and does what was waiting for them.
+    pub(super) async fn commit(&mut self) -> Result<(), Lost> {
+        while !self.batch.is_empty() {
+            let lease = self.lease.lock().clone();
+            let appended = self
+                .shared
+                .ports
+                .journal
+                .append(&lease, &mut self.batch)
+                .await;
+            let Err(error) = appended else { break };
+            tracing::warn!(
+                partition = %lease.partition(),
+                error = &error as &dyn std::error::Error,
+                "the journal did not take a batch"
+            );
+            if !error.is_retryable() || lease.is_expired() {
+                return Err(Lost);
+            }
+            tokio::time::sleep(RETRY_COMMIT).await;
+        }
+        let mut deferred = std::mem::take(&mut self.deferred);
+        let mut stop = Vec::new();
+        for one in deferred.drain(..) {
+            match one {
+                Deferred::Launch {
+                    run,
+                    task,
+                    attempt,
+                    token,
+                    slot,
+                } => self.launch(run, task, attempt, token, slot),
+                Deferred::Publish { run, task, attempt } => {
+                    self.publish(run, task, attempt).await?
+                }
+                Deferred::StopLocal(token) => token.cancel(),
+                Deferred::StopRemote(attempt) => stop.push(attempt),
+                // A delivery that was lost meanwhile comes again and is dropped as late.
+                Deferred::Ack(delivery) => drop(delivery.ack().await),
+                Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
+                Deferred::Forget(run) => {
+                    if self
+                        .runs
+                        .get(&run)
+                        .is_some_and(|active| active.machine.is_settled())
+                    {
+                        self.runs.remove(&run);
+                    }
+                }
+            }
+        }
+        self.deferred = deferred;
+        self.stop_remote(stop).await
+    }
+
+    fn launch(
+        &self,
+        run: RunId,
+        task: TaskId,
+        attempt: Attempt,
+        token: CancellationToken,
+        slot: Slot,
+    ) {
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        let machine = &active.machine;
+        self.shared.worker.launch(LocalJob {
+            scope: active.scope.clone(),
+            run,
+            task,
+            attempt,
+            partition: self.lease.lock().partition(),
+            key: Arc::clone(&machine.task(task).key),
+            input: machine.input(task),
+            timeout: machine.settings(task).timeout_span(),
+            deadline: machine
+                .deadline(task)
+                .into_iter()
+                .chain(active.deadline)
+                .min(),
+            token,
+            slot,
+            outcomes: self.outcomes.clone(),
+        });
+    }
+
+    /// Hands a task to the publisher, which has room: a dispatch looks first.
+    pub(super) async fn publish(
+        &mut self,
+        run: RunId,
+        task: TaskId,
+        attempt: Attempt,
+    ) -> Result<(), Lost> {
+        let Some(active) = self.runs.get(&run) else {
+            return Ok(());
+        };
+        let machine = &active.machine;
+        let class = self.classes.get(machine.class(task));
+        let queue = match &class.queue {
+            Some(queue) => queue.clone(),
+            // Whoever offered it has gone meanwhile; the line of the lowest version it asks for is
+            // where the next one will look.
+            None => match wire::expected_queue(&class.requirement) {
+                Ok(queue) => queue,
+                Err(_) => return Ok(()),
+            },
+        };
+        let fields = active.scope.fields();
+        let settings = machine.settings(task);
+        let message = TaskMessage {
+            run,
+            task,
+            attempt,
+            partition: self.lease.lock().partition(),
+            key: Arc::clone(&machine.task(task).key),
+            tenant: Arc::clone(&active.tenant),
+            requirement: class.requirement.clone(),
+            priority: settings.priority.unwrap_or(machine.priority()),
+            timeout: settings.timeout_span(),
+            deadline: machine
+                .deadline(task)
+                .into_iter()
+                .chain(active.deadline)
+                .min(),
+            depth: fields.depth,
+            trace: fields.trace.clone(),
+            input: machine.input(task),
+        };
+        send(
+            &self.outbox,
+            Destination::Queue(queue),
+            message.into_envelope(),
+        )
+        .await
+    }
+
+    async fn stop_remote(&mut self, stop: Vec<Stop>) -> Result<(), Lost> {
+        if stop.is_empty() {
+            return Ok(());
+        }
+        let (partition, token) = {
+            let lease = self.lease.lock();
+            (lease.partition(), lease.token().get())
+        };
+        let control = Control {
+            partition,
+            token,
+            stop,
+        };
+        match (wire::control_fanout(), control.to_envelope()) {
+            (Ok(fanout), Ok(envelope)) => {
+                send(&self.outbox, Destination::Fanout(fanout), envelope).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn send(outbox: &Outbox, to: Destination, envelope: Envelope) -> Result<(), Lost> {
+    // The publisher ends only when the bus has been closed.
+    outbox.send((to, envelope)).await.map_err(|_| Lost)
+}

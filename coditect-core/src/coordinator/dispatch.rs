@@ -1,0 +1,181 @@
+//! Which ready task goes where: into a free slot of this process, or onto the bus within its window.
+
+use coditect_dag::journal::RecordKind;
+use coditect_dag::{Class, RunId, TaskId};
+use tokio_util::sync::CancellationToken;
+
+use super::active::{Flight, Place};
+use super::commit::Deferred;
+use super::owner::Owner;
+use crate::ports::Dispatch;
+use crate::wire::Stop;
+use crate::worker::Slot;
+
+/// Where the next task of a capability may go.
+enum Room {
+    Slot(Slot),
+    Bus,
+    None,
+}
+
+impl Owner {
+    /// Dispatches ready tasks as far as there is room for them.
+    pub(super) fn dispatch(&mut self) {
+        for class in self.classes.all() {
+            while !self.classes.get(class).ready.is_empty() {
+                match self.room(class) {
+                    Room::Slot(slot) => {
+                        if !self.dispatch_one(class, Some(slot)) {
+                            break;
+                        }
+                    }
+                    Room::Bus => {
+                        if !self.dispatch_one(class, None) {
+                            break;
+                        }
+                    }
+                    Room::None => break,
+                }
+            }
+        }
+    }
+
+    fn room(&self, class: Class) -> Room {
+        let state = self.classes.get(class);
+        let mode = self.shared.ports.settings.dispatch;
+        if mode != Dispatch::Bus {
+            if let Some(slot) = state.local.iter().find_map(|hosted| hosted.try_slot()) {
+                return Room::Slot(slot);
+            }
+            for hosted in &state.local {
+                hosted.notify_free(&self.wake);
+            }
+        }
+        let stays = mode == Dispatch::LocalOnly && !state.local.is_empty();
+        if state.queue.is_none() || stays || self.outbox.capacity() == 0 {
+            return Room::None;
+        }
+        Room::Bus
+    }
+
+    /// Dispatches the task whose turn it is; says whether there was one.
+    fn dispatch_one(&mut self, class: Class, slot: Option<Slot>) -> bool {
+        let Some((run, task)) = self.next(class, slot.is_some()) else {
+            return false;
+        };
+        let Some(active) = self.runs.get_mut(&run) else {
+            return true;
+        };
+        let attempt = active.machine.scheduler().attempt(task).next();
+        let (place, deferred) = match slot {
+            Some(slot) => {
+                let token = CancellationToken::new();
+                let deferred = Deferred::Launch {
+                    run,
+                    task,
+                    attempt,
+                    token: token.clone(),
+                    slot,
+                };
+                (Place::Local(token), deferred)
+            }
+            None => {
+                self.classes.get_mut(class).departed(&active.tenant);
+                (Place::Bus, Deferred::Publish { run, task, attempt })
+            }
+        };
+        let incarnation = match &place {
+            Place::Local(_) => Some(self.shared.name.clone()),
+            Place::Bus => None,
+        };
+        let flight = Flight {
+            attempt,
+            class,
+            place,
+        };
+        active.flights.insert(task, flight);
+        self.deferred.push(deferred);
+        self.must(
+            run,
+            RecordKind::Dispatched {
+                task,
+                attempt,
+                incarnation,
+            },
+        );
+        true
+    }
+
+    /// Finds the task whose turn it is, and lets its run queue again if it has more.
+    fn next(&mut self, class: Class, local: bool) -> Option<(RunId, TaskId)> {
+        let window = self.shared.ports.settings.dispatch_window;
+        loop {
+            let state = self.classes.get_mut(class);
+            let mut ready = std::mem::take(&mut state.ready);
+            let popped = ready.pop(|tenant| local || state.on_bus(tenant) < window);
+            state.ready = ready;
+            let (level, run) = popped?;
+            let Some(active) = self.runs.get_mut(&run) else {
+                continue;
+            };
+            active.dequeue(class, level);
+            let Some((task, priority)) = active.machine.scheduler().peek(class) else {
+                continue;
+            };
+            let queued = usize::from(priority).min(2);
+            let more = active.machine.scheduler().ready_len(class) > 1 || queued != level;
+            if more && active.enqueue(class, queued) {
+                let tenant = active.tenant.clone();
+                self.classes.get_mut(class).ready.push(queued, &tenant, run);
+            }
+            if queued != level {
+                continue;
+            }
+            return Some((run, task));
+        }
+    }
+
+    /// A task waits for a slot from now on.
+    pub(super) fn ready(&mut self, run: RunId, task: TaskId) {
+        let Some(active) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let class = active.machine.class(task);
+        if let Some((_, priority)) = active.machine.scheduler().peek(class) {
+            let level = usize::from(priority).min(2);
+            if active.enqueue(class, level) {
+                let tenant = active.tenant.clone();
+                self.classes.get_mut(class).ready.push(level, &tenant, run);
+            }
+        }
+        if !self.classes.get(class).is_served() {
+            self.tell_unserved(run, task);
+        }
+    }
+
+    /// An attempt is under way no longer.
+    pub(super) fn land(&mut self, run: RunId, task: TaskId) -> Option<Flight> {
+        let active = self.runs.get_mut(&run)?;
+        let flight = active.flights.remove(&task)?;
+        if matches!(flight.place, Place::Bus) {
+            let tenant = active.tenant.clone();
+            self.classes.get_mut(flight.class).landed(&tenant);
+        }
+        Some(flight)
+    }
+
+    /// An attempt is to stop.
+    pub(super) fn stop(&mut self, run: RunId, task: TaskId) {
+        let Some(flight) = self.land(run, task) else {
+            return;
+        };
+        self.deferred.push(match flight.place {
+            Place::Local(token) => Deferred::StopLocal(token),
+            Place::Bus => Deferred::StopRemote(Stop {
+                run,
+                task,
+                attempt: flight.attempt,
+            }),
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! The coordinator: owns partitions, keeps their runs in memory, and moves them by journal records.
+
+mod active;
+mod classes;
+mod commit;
+mod dispatch;
+mod ingest;
+mod machine;
+mod outputs;
+mod owner;
+mod publisher;
+mod replay;
+mod scope;
+mod timer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_dag::journal::Partition;
+use coditect_registry::View;
+use coditect_resilience::{Randomness, SplitMix};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
+use self::owner::Owner;
+use crate::aggregate::AggregatorCatalogue;
+use crate::error::Error;
+use crate::ports::{Dispatch, Ports};
+use crate::run::PreparedRuns;
+use crate::worker::Worker;
+
+/// What the owners of all partitions of this process share.
+pub(crate) struct Shared {
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) view: View,
+    pub(crate) catalogue: AggregatorCatalogue,
+    pub(crate) prepared: Arc<PreparedRuns>,
+    /// Ends dispatching; partitions are given back when what runs here has ended.
+    pub(crate) drain: CancellationToken,
+    /// Ends everything at once.
+    pub(crate) abort: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    /// The name of this process in the journal.
+    pub(crate) name: Arc<str>,
+    pub(crate) randomness: SplitMix,
+}
+
+impl Shared {
+    /// A random number from 0 up to 1, for the jitter of backoffs.
+    fn random(&self) -> f64 {
+        self.randomness.next_unit()
+    }
+
+    /// Says whether tasks may go to agents of this process without the bus.
+    fn stays_local(&self) -> bool {
+        self.ports.settings.dispatch != Dispatch::Bus
+    }
+}
+
+/// Takes partitions and keeps them until it is told to drain.
+pub(crate) struct Coordinator {
+    shared: Arc<Shared>,
+}
+
+impl Coordinator {
+    /// Starts to take partitions. Returns when each was tried once, so that runs submitted afterwards
+    /// are taken up at once if this process is to coordinate them.
+    pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
+        let partitions = shared.ports.journal.partitions();
+        let (tried, mut all_tried) = watch::channel(0_u32);
+        for partition in partitions.partitions() {
+            let shared = Arc::clone(&shared);
+            let tried = tried.clone();
+            let tracker = shared.tracker.clone();
+            tracker.spawn(async move { keep(&shared, partition, &tried).await });
+        }
+        let all = u32::from(partitions.get());
+        // The sender lives until the end of this function.
+        let _ = all_tried.wait_for(|tried| *tried >= all).await;
+        Ok(Self { shared })
+    }
+
+    /// Lets what runs in this process end, within `limit`, and gives the partitions back.
+    pub(crate) async fn drain(&self, limit: Duration) -> bool {
+        self.shared.drain.cancel();
+        self.shared.tracker.close();
+        let drained = tokio::time::timeout(limit, self.shared.tracker.wait())
+            .await
+            .is_ok();
+        if !drained {
+            self.shared.abort.cancel();
+            self.shared.tracker.wait().await;
+        }
+        drained
+    }
+}
+
+impl Coordinator {
+    /// Ends everything at once.
+    pub(crate) fn abort(&self) {
+        self.shared.abort.cancel();
+    }
+}
+
+/// Claims a partition whenever it is free, and owns it as long as it can.
+async fn keep(shared: &Arc<Shared>, partition: Partition, tried: &watch::Sender<u32>) {
+    let ttl = shared.ports.settings.partition_lease;
+    let mut first = true;
+    loop {
+        let claimed = shared
+            .ports
+            .journal
+            .claim(partition, &shared.name, ttl)
+            .await;
+        let owner = match claimed {
+            Ok(Some(lease)) => Owner::take_over(Arc::clone(shared), lease).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        if std::mem::take(&mut first) {
+            tried.send_modify(|tried| *tried += 1);
+        }
+        match owner {
+            Ok(Some(owner)) => owner.run().await,
+            Ok(None) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%partition, error, "the partition could not be taken");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shared.drain.cancelled() => return,
+            () = shared.abort.cancelled() => return,
+            () = tokio::time::sleep(ttl / 4) => {}
+        }
+    }
+}

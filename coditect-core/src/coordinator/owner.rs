@@ -1,0 +1,276 @@
+//! The owner of one partition: a loop that takes in what has happened, decides, commits and acts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coditect_bus::{Consumer, Delivery, QueueSpec, Subscription};
+use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
+use coditect_dag::{RunId, TaskId, Timestamp};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::active::{ActiveRun, Place};
+use super::classes::Classes;
+use super::commit::Deferred;
+use super::machine::Effect;
+use super::publisher::{Outbox, Publisher};
+use super::timer::Timers;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::wire::{self, Outcome};
+
+/// How many outcomes one turn takes in, so that each is committed soon.
+pub(super) const TURN: usize = 1024;
+/// How many outcomes from the bus may be unacknowledged.
+const OUTCOME_PREFETCH: usize = 1024;
+
+/// Owns one partition.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    /// Renewed by a task of its own.
+    pub(super) lease: Arc<Mutex<PartitionLease>>,
+    /// Fires when the lease is lost.
+    lost: CancellationToken,
+    pub(super) runs: FxHashMap<RunId, ActiveRun>,
+    pub(super) classes: Classes,
+    pub(super) timers: Timers,
+    pub(super) batch: Batch,
+    /// What is done once the batch is committed.
+    pub(super) deferred: Vec<Deferred>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) now: Timestamp,
+    pub(super) outbox: Outbox,
+    pub(super) outcomes: mpsc::Sender<Outcome>,
+    pub(super) finished: mpsc::Sender<Finished>,
+    /// Notified when a slot of this process is free.
+    pub(super) wake: Arc<Notify>,
+    pub(super) inbox_after: Seq,
+    sources: Sources,
+}
+
+/// Where things that have happened come from.
+struct Sources {
+    local: mpsc::Receiver<Outcome>,
+    bus: Consumer,
+    inbox: Watch,
+    finished: mpsc::Receiver<Finished>,
+}
+
+/// What an aggregator has made of a scope.
+pub(super) struct Finished {
+    pub(super) run: RunId,
+    pub(super) scope: Option<TaskId>,
+    pub(super) result: Result<Bytes, Failure>,
+}
+
+/// The partition belongs to somebody else, or cannot be written to.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Owner {
+    /// Becomes the owner under a lease: subscribes to outcomes and rebuilds the partition's runs.
+    pub(super) async fn take_over(
+        shared: Arc<Shared>,
+        lease: PartitionLease,
+    ) -> Result<Option<Self>, Error> {
+        let ports = &shared.ports;
+        let partition = lease.partition();
+        let queue = wire::outcome_queue(partition)?;
+        ports.bus.declare(QueueSpec::new(queue.clone())).await?;
+        let prefetch = std::num::NonZeroUsize::MIN.saturating_add(OUTCOME_PREFETCH);
+        let subscription = Subscription::queue(queue).with_prefetch(prefetch);
+        let bus = ports.bus.subscribe(subscription).await?;
+        let inbox = ports.journal.watch_inbox(partition).await?;
+        let (outcomes, local) = mpsc::channel(TURN * 4);
+        let (finished_sender, finished) = mpsc::channel(TURN);
+        let (outbox, publisher) = Publisher::new(Arc::clone(&ports.bus), outcomes.clone());
+        shared.tracker.spawn(publisher.run());
+        let now = ports.clock.now();
+        let lost = CancellationToken::new();
+        let lease = Arc::new(Mutex::new(lease));
+        renew(&shared, &lease, &lost);
+        let mut owner = Self {
+            shared,
+            lease,
+            lost,
+            runs: FxHashMap::default(),
+            classes: Classes::default(),
+            timers: Timers::default(),
+            batch: Batch::new(),
+            deferred: Vec::new(),
+            effects: Vec::new(),
+            now,
+            outbox,
+            outcomes,
+            finished: finished_sender,
+            wake: Arc::new(Notify::new()),
+            inbox_after: Seq::ZERO,
+            sources: Sources {
+                local,
+                bus,
+                inbox,
+                finished,
+            },
+        };
+        match owner.begin().await {
+            Ok(()) => Ok(Some(owner)),
+            Err(error) => {
+                owner.give_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.rebuild().await?;
+        self.read_inbox().await?;
+        self.dispatch();
+        self.commit().await.map_err(|Lost| Error::closed())
+    }
+
+    /// Carries the partition's runs forward until it is drained or lost.
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let view = shared.view.clone();
+        let mut local = Vec::with_capacity(TURN);
+        let mut changed = Box::pin(view.changed());
+        loop {
+            let draining = shared.drain.is_cancelled();
+            if draining && self.is_quiet() {
+                break;
+            }
+            let timer = self.timers.next().map(|at| shared.ports.clock.instant(at));
+            let mut from_bus: Option<Option<Delivery>> = None;
+            let mut finished = None;
+            let (mut inbox, mut look) = (false, false);
+            tokio::select! {
+                biased;
+                () = shared.abort.cancelled() => break,
+                () = self.lost.cancelled() => break,
+                _ = self.sources.local.recv_many(&mut local, TURN) => {}
+                delivery = self.sources.bus.recv() => from_bus = Some(delivery),
+                () = self.sources.inbox.changed() => inbox = true,
+                one = self.sources.finished.recv() => finished = one,
+                () = &mut changed => look = true,
+                () = self.wake.notified() => {}
+                () = sleep_until(timer) => {}
+                () = shared.drain.cancelled(), if !draining => {}
+            }
+            self.now = shared.ports.clock.now();
+            if look {
+                changed = Box::pin(view.changed());
+                self.look(&view);
+            }
+            for outcome in local.drain(..) {
+                self.outcome(outcome, None);
+            }
+            match from_bus {
+                Some(Some(delivery)) => self.deliveries(delivery),
+                // The bus is closed, or took the subscription away: start over.
+                Some(None) => break,
+                None => {}
+            }
+            if let Some(finished) = finished {
+                self.concluded(finished.run, finished.scope, finished.result);
+            }
+            if inbox && let Err(error) = self.read_inbox().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "the partition's inbox cannot be read; giving it back"
+                );
+                break;
+            }
+            self.due();
+            if !shared.drain.is_cancelled() {
+                self.dispatch();
+            }
+            if self.commit().await.is_err() {
+                break;
+            }
+        }
+        self.give_back().await;
+    }
+
+    /// Takes in a delivery and those that wait behind it.
+    fn deliveries(&mut self, first: Delivery) {
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(delivery) = next {
+            match Outcome::read(delivery.envelope()) {
+                Ok(outcome) => self.outcome(outcome, Some(delivery)),
+                Err(error) => {
+                    tracing::warn!(%error, "an unreadable outcome was set aside");
+                    self.deferred
+                        .push(Deferred::Reject(delivery, error.to_string()));
+                }
+            }
+            count += 1;
+            next = if count < TURN {
+                self.sources.bus.try_recv()
+            } else {
+                None
+            };
+        }
+    }
+
+    /// Says whether nothing runs in this process for the partition.
+    fn is_quiet(&self) -> bool {
+        let local = |run: &ActiveRun| {
+            run.flights
+                .values()
+                .any(|flight| matches!(flight.place, Place::Local(_)))
+        };
+        !self.runs.values().any(local)
+    }
+
+    async fn give_back(self) {
+        self.lost.cancel();
+        for run in self.runs.values() {
+            for flight in run.flights.values() {
+                if let Place::Local(token) = &flight.place {
+                    token.cancel();
+                }
+            }
+        }
+        let lease = self.lease.lock().clone();
+        // Whoever holds it by now is right.
+        let _ = self.shared.ports.journal.release(lease).await;
+    }
+}
+
+/// Renews the lease until it is lost or given back.
+fn renew(shared: &Arc<Shared>, lease: &Arc<Mutex<PartitionLease>>, lost: &CancellationToken) {
+    let (shared, lease, lost) = (Arc::clone(shared), Arc::clone(lease), lost.clone());
+    let tracker = shared.tracker.clone();
+    tracker.spawn(async move {
+        loop {
+            let held = lease.lock().clone();
+            tokio::select! {
+                biased;
+                () = lost.cancelled() => return,
+                () = tokio::time::sleep(held.ttl() / 3) => {}
+            }
+            match shared.ports.journal.renew(&held).await {
+                Ok(renewed) => *lease.lock() = renewed,
+                Err(error) if error.is_retryable() && !held.is_expired() => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(partition = %held.partition(), error, "the partition was lost");
+                    lost.cancel();
+                    return;
+                }
+            }
+        }
+    });
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,138 @@
+//! Publishes what a partition's owner has committed, and goes on until the bus has taken it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_bus::{
+    Destination, Envelope, Error, ErrorKind, MessageBus, PublishError, QueueName, QueueSpec,
+};
+use rustc_hash::FxHashSet;
+use tokio::sync::mpsc;
+
+use crate::failure::{Failure, FailureKind};
+use crate::wire::{Outcome, TaskMessage};
+use crate::worker::Ended;
+
+/// How many envelopes may wait to be published.
+const WAITING: usize = 4096;
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// The way to a partition's publisher.
+pub(super) type Outbox = mpsc::Sender<(Destination, Envelope)>;
+
+/// Publishes for one partition, in order, off its owner's loop.
+pub(super) struct Publisher {
+    bus: Arc<dyn MessageBus>,
+    inbox: mpsc::Receiver<(Destination, Envelope)>,
+    outcomes: mpsc::Sender<Outcome>,
+    declared: FxHashSet<QueueName>,
+}
+
+impl Publisher {
+    pub(super) fn new(bus: Arc<dyn MessageBus>, outcomes: mpsc::Sender<Outcome>) -> (Outbox, Self) {
+        let (outbox, inbox) = mpsc::channel(WAITING);
+        let publisher = Self {
+            bus,
+            inbox,
+            outcomes,
+            declared: FxHashSet::default(),
+        };
+        (outbox, publisher)
+    }
+
+    /// Publishes until the outbox is dropped and empty, or the bus is closed.
+    pub(super) async fn run(mut self) {
+        let mut waiting = Vec::new();
+        while self.inbox.recv_many(&mut waiting, WAITING).await > 0 {
+            let mut envelopes = waiting.drain(..).peekable();
+            let mut batches: Vec<(Destination, Vec<Envelope>)> = Vec::new();
+            while let Some((to, envelope)) = envelopes.next() {
+                match batches.last_mut() {
+                    Some((last, batch)) if *last == to => batch.push(envelope),
+                    _ => batches.push((to, vec![envelope])),
+                }
+            }
+            drop(envelopes);
+            for (to, batch) in batches {
+                if !self.publish(&to, batch).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Publishes a batch, however long it takes; says whether the bus is still there.
+    async fn publish(&mut self, to: &Destination, mut batch: Vec<Envelope>) -> bool {
+        let mut delay = FIRST_RETRY;
+        loop {
+            let published = match self.declare(to).await {
+                Ok(()) => self.bus.publish_batch(to, batch).await,
+                Err(error) => Err(PublishError::of_batch(error, batch)),
+            };
+            let Err(refused) = published else {
+                return true;
+            };
+            let kind = refused.kind();
+            match kind {
+                ErrorKind::Closed => return false,
+                // Nobody listens to what only tells.
+                ErrorKind::NoRoute if !matches!(to, Destination::Queue(_)) => return true,
+                ErrorKind::NoRoute => self.forget(to),
+                ErrorKind::TooLarge | ErrorKind::Invalid => {
+                    return self.refuse(refused).await;
+                }
+                _ => {}
+            }
+            tracing::warn!(
+                to = %to,
+                envelopes = refused.envelopes().len(),
+                error = refused.error() as &dyn std::error::Error,
+                "the bus did not take what was to be published; trying again"
+            );
+            batch = refused.into_envelopes();
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn declare(&mut self, to: &Destination) -> Result<(), Error> {
+        if let Destination::Queue(queue) = to
+            && !self.declared.contains(queue)
+        {
+            self.bus.declare(QueueSpec::new(queue.clone())).await?;
+            self.declared.insert(queue.clone());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, to: &Destination) {
+        if let Destination::Queue(queue) = to {
+            self.declared.remove(queue);
+        }
+    }
+
+    /// Tells the owner that tasks cannot be published at all.
+    async fn refuse(&self, refused: PublishError) -> bool {
+        let kind = match refused.kind() {
+            ErrorKind::TooLarge => FailureKind::TooLarge,
+            _ => FailureKind::Permanent,
+        };
+        let text = format!("the bus refused the task: {}", refused.error());
+        for envelope in refused.into_envelopes() {
+            let Ok(message) = TaskMessage::read(&envelope) else {
+                continue;
+            };
+            let outcome = Outcome {
+                run: message.run,
+                task: message.task,
+                attempt: message.attempt,
+                ended: Ended::failed(Failure::new(kind, text.clone())),
+            };
+            if self.outcomes.send(outcome).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}

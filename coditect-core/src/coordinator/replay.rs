@@ -1,0 +1,193 @@
+//! Runs built from what the journal keeps: new ones, and those of an owner that has gone.
+
+use std::sync::Arc;
+
+use coditect_dag::journal::Submission;
+use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
+use tokio_util::sync::CancellationToken;
+
+use super::active::{ActiveRun, Flight, Place};
+use super::commit::Deferred;
+use super::machine::{Effect, RunMachine};
+use super::owner::Owner;
+use super::timer::Due;
+use crate::context::{RunScope, ScopeFields};
+use crate::error::Error;
+use crate::failure::{Failure, FailureKind};
+use crate::plan::PreparedPlan;
+use crate::run::{RunSpec, RunTerms};
+
+impl Owner {
+    /// Builds a run as it was submitted.
+    pub(super) fn build(&mut self, submission: &Submission) -> Result<ActiveRun, Failure> {
+        let invalid = |error: &dyn std::error::Error| {
+            let mut failure = Failure::new(FailureKind::InvalidPlan, error.to_string());
+            failure
+                .chain
+                .extend(error.source().map(ToString::to_string));
+            failure
+        };
+        let run = submission.run;
+        let (plan, terms) = match self.shared.prepared.take(run) {
+            Some(kept) => kept,
+            None => {
+                let spec: RunSpec =
+                    serde_json::from_slice(&submission.spec).map_err(|error| invalid(&error))?;
+                let plan = PreparedPlan::new(spec.plan).map_err(|error| invalid(&error))?;
+                (Arc::new(plan), spec.terms)
+            }
+        };
+        let shared = &self.shared;
+        let classes = &mut self.classes;
+        let mut intern =
+            |requirement: &_| classes.intern(requirement, &shared.worker, &shared.view);
+        let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
+        let RunTerms {
+            depth, deadline, ..
+        } = terms;
+        let scope = RunScope::new(ScopeFields {
+            run: Some(run),
+            tenant: Arc::clone(&submission.tenant),
+            trace: terms.trace(),
+            depth,
+        });
+        Ok(ActiveRun::new(
+            machine,
+            scope,
+            Arc::clone(&submission.tenant),
+            deadline,
+        ))
+    }
+
+    /// Rebuilds every open run of the partition and goes on with it.
+    pub(super) async fn rebuild(&mut self) -> Result<(), Error> {
+        let lease = self.lease.lock().clone();
+        let journal = Arc::clone(&self.shared.ports.journal);
+        for run in journal.open_runs(&lease).await? {
+            self.restore(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads a run, replays its records, and does again whatever may not have been done.
+    pub(super) async fn restore(&mut self, run: RunId) -> Result<(), Error> {
+        let journal = Arc::clone(&self.shared.ports.journal);
+        let Some(log) = journal.load(run).await? else {
+            return Ok(());
+        };
+        let mut active = self.build(&log.submission).map_err(Error::of_run)?;
+        let shared = Arc::clone(&self.shared);
+        let classes = &mut self.classes;
+        let mut intern =
+            |requirement: &_| classes.intern(requirement, &shared.worker, &shared.view);
+        let mut open = Vec::new();
+        let mut effects = Vec::new();
+        for record in &log.tail {
+            let applied =
+                active
+                    .machine
+                    .apply(record, &mut intern, Some(&shared.catalogue), &mut effects);
+            if let Err(failure) = applied {
+                tracing::error!(%run, %failure, "a record of the journal does not fit; it is skipped");
+            }
+            open.extend(effects.drain(..).filter(concludes));
+        }
+        tracing::info!(%run, records = log.tail.len(), "going on with a run from the journal");
+        let deadlines = active.machine.all_deadlines();
+        let deadline = active.deadline;
+        let settled = active.machine.is_settled();
+        let wake = active.machine.scheduler().next_wake();
+        let ready: Vec<_> = active.machine.tasks_in(TaskState::Ready).collect();
+        let running: Vec<_> = active.machine.open_attempts().collect();
+        self.runs.insert(run, active);
+        if settled {
+            return Ok(());
+        }
+        for (task, at) in deadlines {
+            self.timers.push(at, run, Due::TaskDeadline(task));
+        }
+        if let Some(at) = deadline {
+            self.timers.push(at, run, Due::RunDeadline);
+        }
+        if let Some(at) = wake {
+            self.timers.push(at, run, Due::Backoff);
+        }
+        for task in ready {
+            self.ready(run, task);
+        }
+        for (task, attempt) in running {
+            self.resume(run, task, attempt);
+        }
+        for effect in open {
+            match effect {
+                Effect::Act(Action::ScopeSettled { task, .. }) => {
+                    self.conclude_open(run, Some(task))
+                }
+                Effect::Enough(scope) => self.conclude_open(run, scope),
+                Effect::Act(_) => self.run_settled(run),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands an attempt out again that was under way when its owner went: the same attempt under the
+    /// same message id, so that what still runs of it and what comes now are one.
+    fn resume(&mut self, run: RunId, task: TaskId, attempt: Attempt) {
+        let Some(active) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let class = active.machine.class(task);
+        let local = self
+            .classes
+            .get(class)
+            .local
+            .iter()
+            .find_map(|hosted| hosted.try_slot());
+        let (place, deferred) = match local.filter(|_| self.shared.stays_local()) {
+            Some(slot) => {
+                let token = CancellationToken::new();
+                let deferred = Deferred::Launch {
+                    run,
+                    task,
+                    attempt,
+                    token: token.clone(),
+                    slot,
+                };
+                (Place::Local(token), deferred)
+            }
+            None => {
+                self.classes.get_mut(class).departed(&active.tenant);
+                (Place::Bus, Deferred::Publish { run, task, attempt })
+            }
+        };
+        let flight = Flight {
+            attempt,
+            class,
+            place,
+        };
+        active.flights.insert(task, flight);
+        self.deferred.push(deferred);
+    }
+
+    /// Concludes a scope whose result had not been committed.
+    fn conclude_open(&mut self, run: RunId, scope: Option<TaskId>) {
+        let open = self.runs.get(&run).is_some_and(|active| match scope {
+            Some(task) => {
+                active.machine.scheduler().state(task) == Some(TaskState::Running)
+                    && active.machine.scheduler().is_expanded(task)
+            }
+            None => !active.machine.is_settled(),
+        });
+        if open {
+            self.conclude(run, scope);
+        }
+    }
+}
+
+/// Says whether an owner asks, after this effect, what a scope has come to.
+fn concludes(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Act(Action::RunSettled { .. } | Action::ScopeSettled { .. }) | Effect::Enough(_)
+    )
+}

@@ -1,0 +1,186 @@
+//! One graph of a run: the run's own, or one into which a task expanded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coditect_dag::{Class, TaskId, TaskState, Timestamp};
+use parking_lot::Mutex;
+
+use super::outputs::Outputs;
+use crate::aggregate::{Absorbed, AggregatorCatalogue, ErasedAggregator};
+use crate::failure::{Failure, FailureKind};
+use crate::plan::PreparedPlan;
+use crate::plan::spec::{Binding, ResultSpec, TaskSpec};
+
+/// A graph within a run, with what its result will be made of.
+pub(super) struct Scope {
+    /// The task that expanded into it; none for the run's own graph.
+    pub(super) task: Option<TaskId>,
+    /// The run's position of the plan's first task.
+    pub(super) offset: u32,
+    pub(super) plan: Arc<PreparedPlan>,
+    /// The queue of each capability that the plan calls.
+    pub(super) classes: Vec<Class>,
+    /// When the plan was taken up.
+    pub(super) opened_at: Timestamp,
+    aggregation: Aggregation,
+    /// The first task that failed, for the failure of the scope.
+    pub(super) first_failed: Option<TaskId>,
+}
+
+enum Aggregation {
+    /// The result is made of outputs, or the aggregator has been taken away to finish.
+    None,
+    Running {
+        /// Only ever reached through `&mut`; the lock makes the scope `Sync`.
+        aggregator: Mutex<Box<dyn ErasedAggregator>>,
+        /// Which tasks it is told of, by position in the plan.
+        members: Vec<bool>,
+    },
+    Broken(Failure),
+}
+
+/// What a scope whose tasks have ended, or whose aggregator has enough, comes to.
+pub(super) enum Conclusion {
+    Result(Result<Bytes, Failure>),
+    /// The aggregator makes the result; it may take its time.
+    Finish(Box<dyn ErasedAggregator>),
+    /// The aggregator is at it already.
+    Pending,
+}
+
+impl Scope {
+    pub(super) fn new(
+        task: Option<TaskId>,
+        offset: u32,
+        plan: Arc<PreparedPlan>,
+        classes: Vec<Class>,
+        catalogue: Option<&AggregatorCatalogue>,
+    ) -> Result<Self, Failure> {
+        let aggregation = match (&plan.spec().result, catalogue) {
+            (ResultSpec::Aggregate { name, config, over }, Some(catalogue)) => {
+                let mut aggregator = catalogue.make(name, config.as_deref())?;
+                let mut members = vec![false; plan.spec().tasks.len()];
+                for position in over {
+                    members[*position as usize] = true;
+                }
+                aggregator.begin(members.iter().filter(|member| **member).count());
+                Aggregation::Running {
+                    aggregator: Mutex::new(aggregator),
+                    members,
+                }
+            }
+            _ => Aggregation::None,
+        };
+        Ok(Self {
+            task,
+            offset,
+            plan,
+            classes,
+            opened_at: Timestamp::EPOCH,
+            aggregation,
+            first_failed: None,
+        })
+    }
+
+    pub(super) fn spec(&self, task: TaskId) -> &TaskSpec {
+        self.plan.task((task.get() - self.offset) as usize)
+    }
+
+    /// Tells the aggregator how a task ended; says whether it has enough.
+    pub(super) fn absorb(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        output: Option<&Bytes>,
+        failure: impl FnOnce() -> Failure,
+    ) -> bool {
+        if state == TaskState::Failed {
+            self.first_failed.get_or_insert(task);
+        }
+        let position = (task.get() - self.offset) as usize;
+        let Aggregation::Running {
+            aggregator,
+            members,
+        } = &mut self.aggregation
+        else {
+            return false;
+        };
+        if !members[position] {
+            return false;
+        }
+        let key = &self.plan.task(position).key;
+        let result = output.map(|output| &**output).ok_or_else(failure);
+        match aggregator.get_mut().absorb(task, key, result) {
+            Absorbed::Continue => false,
+            Absorbed::Enough => true,
+            Absorbed::Mismatch(failure) => {
+                self.aggregation = Aggregation::Broken(failure);
+                true
+            }
+        }
+    }
+
+    /// What the scope comes to. `failed_fast` says that its policy let the first failure decide.
+    pub(super) fn conclude(
+        &mut self,
+        outputs: &Outputs,
+        failed_fast: bool,
+        failure_of: impl Fn(TaskId) -> Failure,
+    ) -> Conclusion {
+        if failed_fast {
+            self.aggregation = Aggregation::None;
+            return Conclusion::Result(Err(self.failure(&failure_of)));
+        }
+        match std::mem::replace(&mut self.aggregation, Aggregation::None) {
+            Aggregation::Running { aggregator, .. } => Conclusion::Finish(aggregator.into_inner()),
+            Aggregation::Broken(failure) => Conclusion::Result(Err(failure)),
+            Aggregation::None => match &self.plan.spec().result {
+                ResultSpec::Output(binding) => {
+                    Conclusion::Result(self.resolve(binding, outputs, &failure_of))
+                }
+                ResultSpec::Aggregate { .. } => Conclusion::Pending,
+            },
+        }
+    }
+
+    /// The input of a task, as JSON.
+    pub(super) fn input(&self, task: TaskId, outputs: &Outputs) -> Bytes {
+        let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
+        self.spec(task).input.resolve(&output)
+    }
+
+    fn resolve(
+        &self,
+        binding: &Binding,
+        outputs: &Outputs,
+        failure_of: &impl Fn(TaskId) -> Failure,
+    ) -> Result<Bytes, Failure> {
+        let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
+        let mut missing = None;
+        binding.for_each_task(&mut |position| {
+            if missing.is_none() && output(position).is_none() {
+                missing = Some(position);
+            }
+        });
+        if missing.is_some() {
+            return Err(self.failure(failure_of));
+        }
+        Ok(binding.resolve(&output))
+    }
+
+    fn failure(&self, failure_of: &impl Fn(TaskId) -> Failure) -> Failure {
+        match self.first_failed {
+            Some(task) => {
+                let failure = failure_of(task);
+                let inner = failure.task.as_deref().map(|inner| format!("/{inner}"));
+                let key = format!("{}{}", self.spec(task).key, inner.unwrap_or_default());
+                failure.with_task(key)
+            }
+            None => Failure::new(
+                FailureKind::Cancelled,
+                "a task that the result needs was cancelled",
+            ),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The error of this crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::failure::{Failure, FailureKind};
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The configuration, plan, name or input is wrong: change it.
+    Invalid,
+    /// The run ended without a result: its [`Failure`] says which task failed and why.
+    Failed,
+    /// The run was cancelled by someone.
+    Cancelled,
+    /// The deadline passed: give it more time, or find out what it waited for.
+    DeadlineExceeded,
+    /// There is no such run, or it has been forgotten.
+    NotFound,
+    /// The bus, the registry or the store cannot be reached now: try again.
+    Unavailable,
+    /// The runtime is draining or has shut down: use another one.
+    Closed,
+}
+
+/// An error of the runtime or of a run.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    failure: Option<Box<Failure>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            failure: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the runtime has shut down")
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn of_run(failure: Failure) -> Self {
+        let (kind, message) = match failure.kind {
+            FailureKind::Cancelled => (ErrorKind::Cancelled, "the run was cancelled"),
+            FailureKind::DeadlineExceeded | FailureKind::Unserved => {
+                (ErrorKind::DeadlineExceeded, "the run missed its deadline")
+            }
+            FailureKind::InvalidInput | FailureKind::InvalidPlan | FailureKind::TooLarge => {
+                (ErrorKind::Invalid, "the run was given something invalid")
+            }
+            _ => (ErrorKind::Failed, "the run failed"),
+        };
+        Self {
+            kind,
+            message: message.to_owned(),
+            source: Some(Box::new(failure.clone())),
+            failure: Some(Box::new(failure)),
+        }
+    }
+
+    pub(crate) fn of_request(failure: Failure) -> Self {
+        Self {
+            message: "the agent did not answer the request".to_owned(),
+            ..Self::of_run(failure)
+        }
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Says whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable)
+    }
+
+    /// Why the run ended without a result, where that is what the error tells.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<coditect_bus::Error> for Error {
+    fn from(error: coditect_bus::Error) -> Self {
+        use coditect_bus::ErrorKind as Bus;
+        let kind = match error.kind() {
+            Bus::Closed => ErrorKind::Closed,
+            _ if error.is_retryable() => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, "the message bus refused").with_source(error)
+    }
+}
+
+impl From<coditect_dag::journal::Error> for Error {
+    fn from(error: coditect_dag::journal::Error) -> Self {
+        use coditect_dag::journal::ErrorKind as Journal;
+        let kind = match error.kind() {
+            Journal::NotFound => ErrorKind::NotFound,
+            Journal::Conflict | Journal::Invalid => ErrorKind::Invalid,
+            _ => ErrorKind::Unavailable,
+        };
+        Self::new(kind, "the run journal refused").with_source(error)
+    }
+}
+
+impl From<coditect_registry::Error> for Error {
+    fn from(error: coditect_registry::Error) -> Self {
+        let kind = if error.is_retryable() {
+            ErrorKind::Unavailable
+        } else {
+            ErrorKind::Invalid
+        };
+        Self::new(kind, "the registry refused").with_source(error)
+    }
+}
+
+impl From<coditect_state::Error> for Error {
+    fn from(error: coditect_state::Error) -> Self {
+        let kind = if error.is_retryable() {
+            ErrorKind::Unavailable
+        } else {
+            ErrorKind::Invalid
+        };
+        Self::new(kind, "the state store refused").with_source(error)
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a task or a run did not succeed, as it travels and is kept.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, by what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The agent answered with an error that may pass: it is tried again while attempts are left.
+    Error,
+    /// The agent answered with an error that no other attempt can mend.
+    Permanent,
+    /// The agent panicked; treated as [`FailureKind::Error`].
+    Panic,
+    /// The attempt took longer than its timeout; treated as [`FailureKind::Error`].
+    Timeout,
+    /// The input does not have the shape that the agent takes.
+    InvalidInput,
+    /// The input or the output is larger than the runtime allows.
+    TooLarge,
+    /// The answer of an orchestrator is no valid plan, or goes over a limit of the run.
+    InvalidPlan,
+    /// The deadline passed while the task waited or ran.
+    DeadlineExceeded,
+    /// The deadline passed and no agent offered the capability.
+    Unserved,
+    /// Attempts were lost with their workers more often than the task allows.
+    Lost,
+    /// The task or the run was cancelled.
+    Cancelled,
+    /// A task that this one needs did not succeed.
+    Upstream,
+}
+
+impl FailureKind {
+    /// Says whether another attempt may succeed.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Error | Self::Panic | Self::Timeout)
+    }
+}
+
+/// Why a task or a run did not succeed: a kind to act on and a text for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What can be done about it.
+    pub kind: FailureKind,
+    /// What happened, in words.
+    pub message: String,
+    /// The causes below the message, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<String>,
+    /// The key of the task that failed, where it is not the one that this failure belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+impl Failure {
+    /// Creates a failure without causes.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            chain: Vec::new(),
+            task: None,
+        }
+    }
+
+    /// Names the task that failed.
+    #[must_use]
+    pub fn with_task(mut self, key: impl Into<String>) -> Self {
+        self.task = Some(key.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(task) = &self.task {
+            write!(f, "task `{task}`: ")?;
+        }
+        f.write_str(&self.message)?;
+        for cause in &self.chain {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}

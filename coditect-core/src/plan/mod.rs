@@ -1,0 +1,14 @@
+//! Graphs of tasks as people write them: typed calls, references between tasks, results.
+
+mod builder;
+mod call;
+mod prepared;
+mod reference;
+mod settings;
+pub(crate) mod spec;
+
+pub use self::builder::{Plan, PlanBuilder};
+pub use self::call::{Call, call};
+pub(crate) use self::prepared::PreparedPlan;
+pub use self::reference::{IntoInput, TaskRef};
+pub use self::settings::{FailurePolicy, TaskSettings};

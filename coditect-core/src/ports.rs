@@ -1,0 +1,62 @@
+//! The ports that a runtime stands on, shared by its worker, coordinator and handles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_bus::MessageBus;
+use coditect_dag::journal::RunJournal;
+use coditect_registry::Registry;
+use coditect_state::StateStore;
+
+use crate::clock::Clock;
+
+/// What everything in a runtime shares.
+pub(crate) struct Ports {
+    pub(crate) bus: Arc<dyn MessageBus>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) journal: Arc<dyn RunJournal>,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+}
+
+/// What can be tuned, with the values where nothing is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The largest input or output, in bytes.
+    pub(crate) max_payload: usize,
+    /// How long a handler may go on after it was told to stop.
+    pub(crate) grace: Duration,
+    /// How many tasks of one capability and tenant may be on the bus at once.
+    pub(crate) dispatch_window: usize,
+    /// How long a partition stays with a coordinator that has fallen silent.
+    pub(crate) partition_lease: Duration,
+    /// How long an agent stays in the registry when its process has fallen silent.
+    pub(crate) agent_lease: Duration,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// Where ready tasks go that an agent of the same process could take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dispatch {
+    /// To an agent of this process when it has a free slot, over the bus otherwise.
+    LocalFirst,
+    /// To agents of this process only, as long as it has some; right where nobody else is on the bus.
+    LocalOnly,
+    /// Always over the bus.
+    Bus,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_payload: 1024 * 1024,
+            grace: Duration::from_secs(5),
+            dispatch_window: 256,
+            partition_lease: Duration::from_secs(5),
+            agent_lease: Duration::from_secs(10),
+            dispatch: Dispatch::LocalFirst,
+        }
+    }
+}

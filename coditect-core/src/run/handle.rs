@@ -1,0 +1,162 @@
+//! Attached to a run: its result, its events, its end.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use coditect_dag::RunId;
+use coditect_dag::journal::{Command, RunState, RunSummary, Settlement};
+use serde::de::DeserializeOwned;
+
+use super::event::{EventStream, not_found};
+use super::report::RunReport;
+use crate::coordinator::decode_failure;
+use crate::error::{Error, ErrorKind};
+use crate::failure::{Failure, FailureKind};
+use crate::ports::Ports;
+
+/// Attached to a run, in this or another process.
+///
+/// Everything it tells is read from the journal. Dropping it detaches and cancels nothing.
+pub struct RunHandle<O> {
+    run: RunId,
+    ports: Arc<Ports>,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> RunHandle<O> {
+    pub(crate) fn new(run: RunId, ports: Arc<Ports>) -> Self {
+        Self {
+            run,
+            ports,
+            output: PhantomData,
+        }
+    }
+
+    /// The run's id, by which [`Runtime::attach`](crate::Runtime::attach) finds it again.
+    #[must_use]
+    pub fn id(&self) -> RunId {
+        self.run
+    }
+
+    /// How far the run has come.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when the run has been forgotten, [`ErrorKind::Unavailable`].
+    pub async fn summary(&self) -> Result<RunSummary, Error> {
+        let summary = self.ports.journal.run(self.run).await?;
+        summary.ok_or_else(|| not_found(self.run))
+    }
+
+    /// The state the run is in.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    pub async fn state(&self) -> Result<RunState, Error> {
+        Ok(self.summary().await?.state)
+    }
+
+    /// Waits until the run has ended, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn settled(&self) -> Result<RunSummary, Error> {
+        let mut watch = self.ports.journal.watch(self.run).await?;
+        loop {
+            let summary = self.summary().await?;
+            if summary.state.is_settled() {
+                return Ok(summary);
+            }
+            watch.changed().await;
+        }
+    }
+
+    /// Follows what happens in the run, from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    pub async fn events(&self) -> Result<EventStream, Error> {
+        EventStream::open(self.run, Arc::clone(&self.ports)).await
+    }
+
+    /// What the run has done so far: tasks, attempts, times.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    pub async fn report(&self) -> Result<RunReport, Error> {
+        RunReport::read(self.run, &self.ports).await
+    }
+
+    /// Asks that the run be cancelled: running agents are told to stop, what has not begun never will.
+    ///
+    /// Returns once the wish is written down; [`settled`](Self::settled) tells when it has been done. A
+    /// run that has ended stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may have asked.
+    pub async fn cancel(&self, reason: impl Into<Arc<str>>) -> Result<(), Error> {
+        let command = Command::Cancel {
+            reason: reason.into(),
+            at: self.ports.clock.now(),
+        };
+        Ok(self.ports.journal.send(self.run, command).await?)
+    }
+}
+
+impl<O: DeserializeOwned> RunHandle<O> {
+    /// Waits for the run's result.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none: [`ErrorKind::Failed`], [`ErrorKind::Cancelled`],
+    /// [`ErrorKind::DeadlineExceeded`] with the run's [`Failure`]; [`ErrorKind::Invalid`] when the
+    /// result is no `O`; and as [`summary`](Self::summary).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing; the result can be awaited again, any number of times.
+    pub async fn result(&self) -> Result<O, Error> {
+        match self.settled().await?.settlement {
+            Some(Settlement::Succeeded { result }) => {
+                serde_json::from_slice(&result).map_err(|error| {
+                    Error::invalid("the run's result is of another type").with_source(error)
+                })
+            }
+            Some(Settlement::Failed { failure }) => Err(Error::of_run(decode_failure(&failure))),
+            Some(Settlement::Cancelled { reason }) => Err(Error::of_run(Failure::new(
+                FailureKind::Cancelled,
+                &*reason,
+            ))),
+            None => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the journal has no settlement",
+            )),
+        }
+    }
+}
+
+impl<O> Clone for RunHandle<O> {
+    fn clone(&self) -> Self {
+        Self::new(self.run, Arc::clone(&self.ports))
+    }
+}
+
+impl<O> fmt::Debug for RunHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RunHandle").field(&self.run).finish()
+    }
+}

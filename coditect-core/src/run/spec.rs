@@ -1,0 +1,54 @@
+//! What a run is submitted as.
+
+use coditect_bus::Priority;
+use coditect_dag::Timestamp;
+use coditect_telemetry::TraceContext;
+use serde::{Deserialize, Serialize};
+
+use super::RunLimits;
+use crate::plan::spec::PlanSpec;
+
+/// A run as its submission keeps it, beside what the journal itself knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunSpec<P = PlanSpec> {
+    pub(crate) plan: P,
+    #[serde(default)]
+    pub(crate) terms: RunTerms,
+}
+
+/// How a run is to be carried out, as a whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RunTerms {
+    /// The priority of tasks for which the plan says none.
+    #[serde(default)]
+    pub(crate) priority: Priority,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) limits: RunLimits,
+    /// How many child requests led here.
+    #[serde(default)]
+    pub(crate) depth: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tracestate: Option<String>,
+}
+
+impl RunTerms {
+    pub(crate) fn with_trace(mut self, trace: Option<&TraceContext>) -> Self {
+        if let Some(trace) = trace {
+            self.traceparent = Some(trace.traceparent());
+            self.tracestate = trace.tracestate().map(str::to_owned);
+        }
+        self
+    }
+
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        TraceContext::extract(|name| match name {
+            coditect_telemetry::TRACEPARENT => self.traceparent.as_deref(),
+            coditect_telemetry::TRACESTATE => self.tracestate.as_deref(),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Describing and starting a runtime.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use coditect_dag::journal::PartitionCount;
+use coditect_registry::View;
+use coditect_resilience::SplitMix;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::source::{BusSource, RegistrySource, StateSource};
+use super::{Inner, Runtime};
+use crate::agent::{Agent, ErasedAgent, TypedAgent};
+use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
+use crate::clock::Clock;
+use crate::context::{ProgressPublisher, Services};
+use crate::coordinator::{Coordinator, Shared};
+use crate::error::Error;
+use crate::orchestrator::{Orchestrator, TypedOrchestrator};
+use crate::ports::{Dispatch, Ports, Settings};
+use crate::run::{PreparedRuns, Submitter};
+use crate::worker::{Hosted, Worker};
+
+const DEFAULT_PARTITIONS: u16 = 8;
+
+/// Describes a runtime; made by [`Runtime::builder`].
+#[must_use = "a runtime is described until it is started"]
+pub struct RuntimeBuilder {
+    agents: Vec<Arc<dyn ErasedAgent>>,
+    catalogue: AggregatorCatalogue,
+    bus: Option<BusSource>,
+    registry: Option<RegistrySource>,
+    state: Option<StateSource>,
+    settings: Settings,
+    dispatch: Option<Dispatch>,
+    partitions: u16,
+    coordinates: bool,
+    drain: Duration,
+}
+
+impl Default for RuntimeBuilder {
+    fn default() -> Self {
+        Self {
+            agents: Vec::new(),
+            catalogue: AggregatorCatalogue::with_builtins(),
+            bus: None,
+            registry: None,
+            state: None,
+            settings: Settings::default(),
+            dispatch: None,
+            partitions: DEFAULT_PARTITIONS,
+            coordinates: true,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RuntimeBuilder {
+    /// Adds an agent, or a function that [`agent`](crate::agent) made one of.
+    pub fn agent(mut self, agent: impl Agent) -> Self {
+        self.agents.push(Arc::new(TypedAgent(agent)));
+        self
+    }
+
+    /// Adds an orchestrator, or a function that [`orchestrator`](crate::orchestrator) made one of.
+    pub fn orchestrator(mut self, orchestrator: impl Orchestrator) -> Self {
+        self.agents.push(Arc::new(TypedOrchestrator(orchestrator)));
+        self
+    }
+
+    /// Makes an aggregator known under a name, by which plans call it.
+    ///
+    /// Every runtime that coordinates must know the aggregators of the runs that it may take up.
+    pub fn aggregator<A: ResultAggregator>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.catalogue.insert(name, make);
+        self
+    }
+
+    /// Sets the message bus: a URL or a bus; without it one of this runtime alone.
+    pub fn bus(mut self, bus: impl Into<BusSource>) -> Self {
+        self.bus = Some(bus.into());
+        self
+    }
+
+    /// Sets the registry: a URL or a registry; without it one of this runtime alone.
+    pub fn registry(mut self, registry: impl Into<RegistrySource>) -> Self {
+        self.registry = Some(registry.into());
+        self
+    }
+
+    /// Sets where runs and shared values are kept: a URL, or a journal and a store; without it in the
+    /// memory of this process.
+    pub fn state(mut self, state: impl Into<StateSource>) -> Self {
+        self.state = Some(state.into());
+        self
+    }
+
+    /// Leaves runs to other processes: this one only works, and submits.
+    pub fn worker_only(mut self) -> Self {
+        self.coordinates = false;
+        self
+    }
+
+    /// Sets where ready tasks go that an agent of this process could take.
+    pub fn dispatch(mut self, dispatch: Dispatch) -> Self {
+        self.dispatch = Some(dispatch);
+        self
+    }
+
+    /// Sets how many tasks of one capability and tenant may be on the bus at once; 256.
+    pub fn dispatch_window(mut self, tasks: usize) -> Self {
+        self.settings.dispatch_window = tasks.max(1);
+        self
+    }
+
+    /// Sets into how many partitions runs are divided where this runtime makes the journal; 8.
+    pub fn partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Sets the largest input or output in bytes; 1 MiB.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.settings.max_payload = bytes;
+        self
+    }
+
+    /// Sets how long a handler may go on after it was told to stop; 5 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Sets how long handlers may take to end when the runtime shuts down; 30 s.
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.drain = limit;
+        self
+    }
+
+    /// Sets after how long silence a coordinator's partitions, and a process's agents, are taken for
+    /// dead; 5 s and 10 s.
+    pub fn leases(mut self, partition: Duration, agent: Duration) -> Self {
+        self.settings.partition_lease = partition;
+        self.settings.agent_lease = agent;
+        self
+    }
+
+    /// Starts the runtime: when this returns, its agents can be found and its runs are taken up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a name, version, or URL that cannot be
+    /// used; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when a server cannot be
+    /// reached.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub async fn start(self) -> Result<Runtime, Error> {
+        let private_bus = self.bus.is_none();
+        let mut settings = self.settings;
+        settings.dispatch = self.dispatch.unwrap_or(if private_bus {
+            Dispatch::LocalOnly
+        } else {
+            Dispatch::LocalFirst
+        });
+        let partitions = PartitionCount::new(self.partitions)
+            .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
+        let hosted: Vec<_> = self
+            .agents
+            .into_iter()
+            .map(|agent| Hosted::new(agent).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        check_names(&hosted)?;
+        let hosted: Arc<[Arc<Hosted>]> = hosted.into();
+        let (journal, store) = self
+            .state
+            .unwrap_or_else(|| "memory:".into())
+            .open(partitions)?;
+        let ports = Arc::new(Ports {
+            bus: self
+                .bus
+                .unwrap_or_else(|| "memory:".into())
+                .open(settings.max_payload)?,
+            registry: self.registry.unwrap_or_else(|| "memory:".into()).open()?,
+            journal,
+            store,
+            clock: Clock::start(),
+            settings,
+        });
+        let prepared = Arc::new(PreparedRuns::default());
+        let submitter = Submitter::new(
+            Arc::clone(&ports),
+            Arc::clone(&hosted),
+            Arc::clone(&prepared),
+        );
+        let (progress, publisher) = ProgressPublisher::new();
+        let services = Arc::new(Services {
+            ports: Arc::clone(&ports),
+            submitter: submitter.clone(),
+            progress,
+        });
+        let view = View::follow(Arc::clone(&ports.registry)).await?;
+        let worker = Worker::new(hosted, services);
+        worker.start(publisher).await?;
+        let coordinator = if self.coordinates {
+            let shared = Shared {
+                ports,
+                worker: Arc::clone(&worker),
+                view: view.clone(),
+                catalogue: self.catalogue,
+                prepared,
+                drain: CancellationToken::new(),
+                abort: CancellationToken::new(),
+                tracker: TaskTracker::new(),
+                name: worker.incarnation.to_string().into(),
+                randomness: SplitMix::new(),
+            };
+            Some(Coordinator::start(Arc::new(shared)).await?)
+        } else {
+            None
+        };
+        Ok(Runtime {
+            inner: Arc::new(Inner {
+                submitter,
+                worker,
+                coordinator,
+                view,
+                requester: OnceCell::new(),
+                drain: self.drain,
+                private_bus,
+                closed: AtomicBool::new(false),
+            }),
+        })
+    }
+}
+
+fn check_names(hosted: &[Arc<Hosted>]) -> Result<(), Error> {
+    let mut names: Vec<_> = hosted.iter().map(|hosted| &hosted.id).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::invalid(format!(
+            "two agents are named `{}`",
+            pair[0]
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("agents", &self.agents.len())
+            .field("aggregators", &self.catalogue)
+            .field("bus", &self.bus)
+            .field("registry", &self.registry)
+            .field("state", &self.state)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! The runtime: agents, worker and coordinator of one process, on the ports that were chosen.
+
+mod builder;
+mod request;
+mod shutdown;
+mod source;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coditect_bus::{MessageBus, Requester};
+use coditect_dag::RunId;
+use coditect_dag::journal::{RunFilter, RunJournal, RunSummary};
+use coditect_registry::{Registry, View};
+use coditect_state::StateStore;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+pub use self::builder::RuntimeBuilder;
+pub use self::request::Request;
+pub use self::shutdown::shutdown_signal;
+pub use self::source::{BusSource, RegistrySource, StateSource};
+
+use crate::coordinator::Coordinator;
+use crate::error::Error;
+use crate::plan::{Call, Plan};
+use crate::run::{RunHandle, Submit, Submitter};
+use crate::worker::Worker;
+
+/// Runs agents, and the runs in which they work together.
+///
+/// With nothing but agents it runs everything in this process: bus, registry, state. Handles are
+/// cheap to clone and all stand for the same runtime. Dropping the last one ends everything at once;
+/// [`shutdown`](Runtime::shutdown) lets what runs come to its end.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+///
+/// async fn greet(name: String) -> Result<String, AgentError> {
+///     Ok(format!("hello, {name}"))
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), coditect_core::Error> {
+/// let runtime = Runtime::builder().agent(agent("greet", greet)).start().await?;
+/// let greeting: String = runtime.run(&call("greet"), "world").await?;
+/// assert_eq!(greeting, "hello, world");
+/// runtime.shutdown().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    submitter: Submitter,
+    worker: Arc<Worker>,
+    coordinator: Option<Coordinator>,
+    view: View,
+    requester: OnceCell<Requester>,
+    /// How long a drain may take.
+    drain: Duration,
+    /// Whether the bus belongs to this runtime alone and is closed with it.
+    private_bus: bool,
+    closed: AtomicBool,
+}
+
+impl Runtime {
+    /// Starts to describe a runtime.
+    #[must_use]
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// Submits a run of one call, which may be answered by an agent or decomposed by an orchestrator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use coditect_core::prelude::*;
+    /// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+    /// const AUDIT: Call<String, u64> = Call::new("audit");
+    /// let run = runtime
+    ///     .submit(&AUDIT, "src".to_owned())
+    ///     .deadline(Duration::from_secs(60))
+    ///     .await?;
+    /// println!("run {} found {} problems", run.id(), run.result().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit<I: Serialize, O>(&self, call: &Call<I, O>, input: I) -> Submit<O> {
+        Submit::new(self.submitter(), Plan::of_call(call, &input))
+    }
+
+    /// Submits a run of a plan.
+    pub fn submit_plan<O>(&self, plan: Plan<O>) -> Submit<O> {
+        Submit::new(self.submitter(), Ok(plan))
+    }
+
+    /// Submits a run of one call and waits for its result.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Submit`] and [`RunHandle::result`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not cancel the run.
+    pub async fn run<I, O>(&self, call: &Call<I, O>, input: I) -> Result<O, Error>
+    where
+        I: Serialize,
+        O: DeserializeOwned + Send + 'static,
+    {
+        self.submit(call, input).await?.result().await
+    }
+
+    /// Asks an agent without making a run of it: nothing is kept, nothing is tried again.
+    ///
+    /// An agent of this process answers without the bus if it has a free slot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+    /// const COUNT: Call<String, usize> = Call::new("count");
+    /// let words = runtime.request(&COUNT, "to be or not to be".to_owned()).await?;
+    /// # let _ = words;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request<I: Serialize, O>(&self, call: &Call<I, O>, input: I) -> Request<O> {
+        Request::new(self.clone(), call, &input)
+    }
+
+    /// Attaches to a run that was submitted earlier, here or elsewhere; `O` is what it answers with.
+    #[must_use]
+    pub fn attach<O>(&self, run: RunId) -> RunHandle<O> {
+        RunHandle::new(run, Arc::clone(self.inner.submitter.ports()))
+    }
+
+    /// Lists runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
+        Ok(self.journal().list(filter).await?)
+    }
+
+    /// The message bus.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn MessageBus> {
+        &self.inner.submitter.ports().bus
+    }
+
+    /// The registry of agents.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.inner.submitter.ports().registry
+    }
+
+    /// The agents of all processes, as this one knows them now.
+    #[must_use]
+    pub fn agents(&self) -> &View {
+        &self.inner.view
+    }
+
+    /// The journal of runs.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn RunJournal> {
+        &self.inner.submitter.ports().journal
+    }
+
+    /// The state store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        &self.inner.submitter.ports().store
+    }
+
+    fn submitter(&self) -> Result<Submitter, Error> {
+        self.check_open()?;
+        Ok(self.inner.submitter.clone())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("incarnation", &self.inner.worker.incarnation)
+            .field("coordinates", &self.inner.coordinator.is_some())
+            .field("closed", &self.inner.closed)
+            .finish_non_exhaustive()
+    }
+}

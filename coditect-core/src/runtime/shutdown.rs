@@ -1,0 +1,107 @@
+//! Draining and ending a runtime.
+
+use std::sync::atomic::Ordering;
+
+use super::{Inner, Runtime};
+use crate::error::{Error, ErrorKind};
+
+impl Runtime {
+    /// Stops taking work, lets what runs in this process come to its end, and leaves.
+    ///
+    /// Runs that are not finished stay in the journal: with one that outlives the process they go on
+    /// elsewhere, or at the next start. Calling it again does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DeadlineExceeded`] when handlers did not end within the drain limit and were
+    /// told to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves the runtime half drained; call it again.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        inner.closed.store(true, Ordering::Release);
+        inner.worker.stop_taking();
+        let limit = tokio::time::Instant::now() + inner.drain;
+        let mut drained = true;
+        if let Some(coordinator) = &inner.coordinator {
+            drained &= coordinator.drain(inner.drain).await;
+        }
+        if tokio::time::timeout_at(limit, inner.worker.idle())
+            .await
+            .is_err()
+        {
+            drained = false;
+            inner.worker.cancel_all();
+            inner.worker.idle().await;
+        }
+        inner.view.close().await;
+        if inner.private_bus {
+            self.bus().close().await?;
+        }
+        if drained {
+            Ok(())
+        } else {
+            Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!(
+                    "handlers did not end within {:?} and were told to stop",
+                    inner.drain
+                ),
+            ))
+        }
+    }
+
+    /// Waits for Ctrl-C or SIGTERM, then [shuts down](Self::shutdown).
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_on_signal(&self) -> Result<(), Error> {
+        shutdown_signal().await;
+        tracing::info!("draining");
+        self.shutdown().await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.worker.stop_taking();
+        self.worker.cancel_all();
+        if let Some(coordinator) = &self.coordinator {
+            coordinator.abort();
+        }
+    }
+}
+
+/// Waits until the process is asked to end: Ctrl-C, or SIGTERM where there is such a thing.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing, but the process no longer ends by itself on these signals once
+/// one was waited for.
+pub async fn shutdown_signal() {
+    let interrupt = async {
+        // Where no handler can be installed nothing will ever be signalled.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

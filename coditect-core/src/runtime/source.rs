@@ -1,0 +1,124 @@
+//! Where a port comes from: a URL, or something made by the caller.
+
+use std::fmt;
+use std::sync::Arc;
+
+use coditect_bus::{MemoryBus, MessageBus};
+use coditect_dag::journal::{MemoryConfig, MemoryJournal, PartitionCount, RunJournal};
+use coditect_registry::{MemoryRegistry, Registry};
+use coditect_state::{MemoryStore, StateStore};
+
+use crate::error::Error;
+
+macro_rules! source {
+    ($(#[$doc:meta])* $name:ident, $port:ty, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Source<$port>);
+
+        impl From<&str> for $name {
+            fn from(url: &str) -> Self {
+                Self(Source::Url(url.to_owned()))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(url: String) -> Self {
+                Self(Source::Url(url))
+            }
+        }
+
+        impl From<$port> for $name {
+            fn from(port: $port) -> Self {
+                Self(Source::Made(port))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match &self.0 {
+                    Source::Url(url) => f.debug_tuple(stringify!($name)).field(&scheme(url)).finish(),
+                    Source::Made(_) => f.write_str(concat!(stringify!($name), "(made by the caller)")),
+                }
+            }
+        }
+
+        impl $name {
+            fn unknown(url: &str) -> Error {
+                Error::invalid(format!(
+                    "no {} is known for URLs that begin with `{}:`; this build knows `memory:`",
+                    $what,
+                    scheme(url),
+                ))
+            }
+        }
+    };
+}
+
+#[derive(Clone)]
+enum Source<T> {
+    Url(String),
+    Made(T),
+}
+
+source! {
+    /// A message bus: a URL, `memory:` for one of this process, or a bus made by the caller.
+    BusSource, Arc<dyn MessageBus>, "message bus"
+}
+
+source! {
+    /// A registry: a URL, `memory:` for one of this process, or a registry made by the caller.
+    RegistrySource, Arc<dyn Registry>, "registry"
+}
+
+source! {
+    /// A place for runs and shared values: a URL, `memory:` for this process, or ports made by the
+    /// caller.
+    StateSource, (Arc<dyn RunJournal>, Arc<dyn StateStore>), "state store"
+}
+
+impl BusSource {
+    pub(super) fn open(&self, max_payload: usize) -> Result<Arc<dyn MessageBus>, Error> {
+        match &self.0 {
+            Source::Made(bus) => Ok(Arc::clone(bus)),
+            Source::Url(url) if scheme(url) == "memory" => Ok(Arc::new(
+                MemoryBus::builder().with_max_payload(max_payload).build(),
+            )),
+            Source::Url(url) => Err(Self::unknown(url)),
+        }
+    }
+}
+
+impl RegistrySource {
+    pub(super) fn open(&self) -> Result<Arc<dyn Registry>, Error> {
+        match &self.0 {
+            Source::Made(registry) => Ok(Arc::clone(registry)),
+            Source::Url(url) if scheme(url) == "memory" => Ok(Arc::new(MemoryRegistry::new())),
+            Source::Url(url) => Err(Self::unknown(url)),
+        }
+    }
+}
+
+impl StateSource {
+    pub(super) fn open(
+        &self,
+        partitions: PartitionCount,
+    ) -> Result<(Arc<dyn RunJournal>, Arc<dyn StateStore>), Error> {
+        match &self.0 {
+            Source::Made((journal, store)) => Ok((Arc::clone(journal), Arc::clone(store))),
+            Source::Url(url) if scheme(url) == "memory" => {
+                let config = MemoryConfig::default().with_partitions(partitions);
+                Ok((
+                    Arc::new(MemoryJournal::new(config)),
+                    Arc::new(MemoryStore::new()),
+                ))
+            }
+            Source::Url(url) => Err(Self::unknown(url)),
+        }
+    }
+}
+
+/// What a URL begins with; the rest may hold a password and is never shown.
+fn scheme(url: &str) -> &str {
+    url.split_once(':').map_or("", |(scheme, _)| scheme)
+}

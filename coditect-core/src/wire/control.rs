@@ -1,0 +1,36 @@
+//! What coordinators tell all workers.
+
+use coditect_bus::Envelope;
+use coditect_dag::journal::Partition;
+use coditect_dag::{Attempt, RunId, TaskId};
+use serde::{Deserialize, Serialize};
+
+use super::KIND;
+use crate::error::Error;
+
+/// Attempts that are to stop, as the owner of a partition says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Control {
+    pub(crate) partition: Partition,
+    /// The owner's fencing token: workers ignore an owner that has been replaced.
+    pub(crate) token: u64,
+    pub(crate) stop: Vec<Stop>,
+}
+
+/// One attempt that is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Stop {
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+}
+
+impl Control {
+    pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
+        Ok(Envelope::json(self)?.with_header(KIND, "control"))
+    }
+
+    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {
+        Ok(envelope.decode()?)
+    }
+}

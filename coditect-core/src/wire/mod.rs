@@ -1,0 +1,108 @@
+//! What crosses the bus: names, headers and bodies, as `docs/wire.md` describes them.
+
+mod control;
+mod outcome;
+mod task;
+
+use coditect_bus::{Envelope, FanoutName, QueueName, Topic};
+use coditect_dag::RunId;
+use coditect_dag::journal::Partition;
+use coditect_registry::{Capability, CapabilityName, Requirement};
+use coditect_telemetry::TraceContext;
+use semver::Version;
+
+pub(crate) use self::control::{Control, Stop};
+pub(crate) use self::outcome::{Outcome, ReplyBody};
+pub(crate) use self::task::TaskMessage;
+
+use crate::error::Error;
+
+/// Says what an envelope is: `task`, `request`, `outcome`, `control`, `progress`.
+pub(crate) const KIND: &str = "coditect-kind";
+pub(crate) const RUN: &str = "coditect-run";
+pub(crate) const TASK: &str = "coditect-task";
+pub(crate) const ATTEMPT: &str = "coditect-attempt";
+pub(crate) const PARTITION: &str = "coditect-partition";
+pub(crate) const KEY: &str = "coditect-key";
+pub(crate) const TENANT: &str = "coditect-tenant";
+pub(crate) const REQUIREMENT: &str = "coditect-requirement";
+pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
+pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
+pub(crate) const DEPTH: &str = "coditect-depth";
+
+/// The queue in which tasks wait for agents that offer a version of a capability.
+///
+/// Versions that are compatible by the rules of semantic versioning share a queue.
+pub(crate) fn capability_queue(
+    name: &CapabilityName,
+    version: &Version,
+) -> Result<QueueName, Error> {
+    let line = match (version.major, version.minor, version.patch) {
+        (0, 0, patch) => format!("0.0.{patch}"),
+        (0, minor, _) => format!("0.{minor}"),
+        (major, _, _) => major.to_string(),
+    };
+    Ok(QueueName::for_capability(&format!("{name}.v{line}"))?)
+}
+
+/// The queue where an agent that meets a requirement will look first, as far as that can be told
+/// while none is known.
+pub(crate) fn expected_queue(requirement: &Requirement) -> Result<QueueName, Error> {
+    let lowest = requirement.versions.comparators.first().map(|comparator| {
+        let (minor, patch) = (comparator.minor.unwrap_or(0), comparator.patch.unwrap_or(0));
+        Version::new(comparator.major, minor, patch)
+    });
+    capability_queue(&requirement.name, &lowest.unwrap_or(Version::new(1, 0, 0)))
+}
+
+pub(crate) fn queue_of(capability: &Capability) -> Result<QueueName, Error> {
+    capability_queue(&capability.name, &capability.version)
+}
+
+/// The queue of what workers tell the owner of a partition.
+pub(crate) fn outcome_queue(partition: Partition) -> Result<QueueName, Error> {
+    Ok(QueueName::new(format!("outcome.{}", partition.get()))?)
+}
+
+/// Where every worker listens for what is to be stopped.
+pub(crate) fn control_fanout() -> Result<FanoutName, Error> {
+    Ok(FanoutName::new("control")?)
+}
+
+/// Where the progress of a run's tasks is told.
+pub(crate) fn progress_topic(run: RunId) -> Result<Topic, Error> {
+    Ok(format!("progress.{run}").parse()?)
+}
+
+/// Reads the trace context of an envelope.
+pub(crate) fn trace_of(envelope: &Envelope) -> Option<TraceContext> {
+    TraceContext::extract(|name| envelope.header(name))
+}
+
+/// Writes a trace context into an envelope.
+pub(crate) fn with_trace(mut envelope: Envelope, trace: Option<&TraceContext>) -> Envelope {
+    if let Some(trace) = trace {
+        let headers = envelope.headers_mut();
+        trace.inject(|name, value| {
+            headers.insert(name.to_owned(), value);
+        });
+    }
+    envelope
+}
+
+/// Reads a header that must be there.
+fn required<T: std::str::FromStr>(envelope: &Envelope, name: &str) -> Result<T, Error> {
+    let text = envelope
+        .header(name)
+        .ok_or_else(|| Error::invalid(format!("the envelope has no header `{name}`")))?;
+    text.parse()
+        .map_err(|_| Error::invalid(format!("the envelope's header `{name}` cannot be read")))
+}
+
+/// Reads a header that may be missing.
+fn optional<T: std::str::FromStr>(envelope: &Envelope, name: &str) -> Result<Option<T>, Error> {
+    match envelope.header(name) {
+        None => Ok(None),
+        Some(_) => required(envelope, name).map(Some),
+    }
+}

@@ -1,0 +1,91 @@
+//! A task on its way to an agent, and a request, which is a task of no run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coditect_bus::{ContentType, Envelope, MessageId, Priority};
+use coditect_dag::journal::Partition;
+use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
+use coditect_registry::Requirement;
+use coditect_telemetry::TraceContext;
+use uuid::Uuid;
+
+use super::{
+    ATTEMPT, DEADLINE, DEPTH, KEY, KIND, PARTITION, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT,
+    optional, required, trace_of, with_trace,
+};
+use crate::error::Error;
+
+/// A task as it is published to the queue of its capability.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskMessage {
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+    pub(crate) partition: Partition,
+    pub(crate) key: Arc<str>,
+    pub(crate) tenant: Arc<str>,
+    pub(crate) requirement: Requirement,
+    pub(crate) priority: Priority,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) depth: u32,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) input: Bytes,
+}
+
+/// The id that every publication of an attempt bears, so that a repeated one can be recognised.
+fn message_id(run: RunId, task: TaskId, attempt: Attempt) -> MessageId {
+    let mut name = [0_u8; 8];
+    name[..4].copy_from_slice(&task.get().to_be_bytes());
+    name[4..].copy_from_slice(&attempt.get().to_be_bytes());
+    MessageId::from_uuid(Uuid::new_v5(&run.as_uuid(), &name))
+}
+
+impl TaskMessage {
+    pub(crate) fn into_envelope(self) -> Envelope {
+        let mut envelope = Envelope::new(self.input)
+            .with_id(message_id(self.run, self.task, self.attempt))
+            .with_content_type(ContentType::JSON)
+            .with_priority(self.priority)
+            .with_idempotency_key(format!("{}/{}", self.run, self.task))
+            .with_header(KIND, "task")
+            .with_header(RUN, self.run.to_string())
+            .with_header(TASK, self.task.to_string())
+            .with_header(ATTEMPT, self.attempt.to_string())
+            .with_header(PARTITION, self.partition.get().to_string())
+            .with_header(KEY, self.key.to_string())
+            .with_header(TENANT, self.tenant.to_string())
+            .with_header(REQUIREMENT, self.requirement.to_string())
+            .with_header(DEPTH, self.depth.to_string());
+        if let Some(timeout) = self.timeout {
+            envelope = envelope.with_header(TIMEOUT, timeout.as_millis().to_string());
+        }
+        if let Some(deadline) = self.deadline {
+            envelope = envelope
+                .with_header(DEADLINE, deadline.as_millis().to_string())
+                .with_expires_at(deadline.into());
+        }
+        with_trace(envelope, self.trace.as_ref())
+    }
+
+    /// Reads a task; what is wrong with it is the reason to reject it.
+    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {
+        Ok(Self {
+            run: required(envelope, RUN)?,
+            task: TaskId::new(required(envelope, TASK)?),
+            attempt: Attempt::new(required(envelope, ATTEMPT)?),
+            partition: Partition::new(required(envelope, PARTITION)?),
+            key: required::<String>(envelope, KEY)?.into(),
+            tenant: required::<String>(envelope, TENANT)?.into(),
+            requirement: required(envelope, REQUIREMENT)?,
+            priority: envelope.priority(),
+            timeout: optional(envelope, TIMEOUT)?.map(Duration::from_millis),
+            deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
+            depth: optional(envelope, DEPTH)?.unwrap_or(0),
+            trace: trace_of(envelope),
+            input: envelope.payload().clone(),
+        })
+    }
+}

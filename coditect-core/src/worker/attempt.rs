@@ -1,0 +1,157 @@
+//! One attempt: the handler under its timeout, its cancellation and its panics.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::hosted::Hosted;
+use crate::agent::{AgentError, Answer};
+use crate::context::TaskContext;
+use crate::failure::{Failure, FailureKind};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Output(Bytes),
+    Plan(Bytes),
+    Failed {
+        failure: Failure,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Ended {
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            retry_after: None,
+        }
+    }
+}
+
+/// What bounds an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) grace: Duration,
+    pub(crate) max_payload: usize,
+}
+
+/// Runs the handler to its end.
+///
+/// A handler that ignores cancellation is dropped at the end of the grace, at its next `await`: one
+/// that never awaits cannot be stopped by anybody, and keeps its slot until it returns.
+pub(crate) async fn attempt(
+    hosted: &Arc<Hosted>,
+    context: &TaskContext,
+    input: Bytes,
+    bounds: Bounds,
+) -> Ended {
+    if input.len() > bounds.max_payload {
+        return Ended::failed(too_large("input", input.len(), bounds.max_payload));
+    }
+    let agent = Arc::clone(&hosted.agent);
+    let call = {
+        let context = context.clone();
+        // The call itself may panic before there is a future.
+        AssertUnwindSafe(async move { agent.call(context, input).await }).catch_unwind()
+    };
+    let mut call = std::pin::pin!(call);
+    let token = context.token();
+    let answer = tokio::select! {
+        biased;
+        answer = &mut call => answer,
+        () = token.cancelled() => {
+            match tokio::time::timeout(bounds.grace, call).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    let text = format!("ignored its cancellation for {:?} and was dropped", bounds.grace);
+                    tracing::warn!(agent = %hosted.id, task = context.key(), "the handler {text}");
+                    return Ended::failed(Failure::new(
+                        FailureKind::Cancelled,
+                        format!("the handler {text}"),
+                    ));
+                }
+            }
+        }
+        limit = expired(bounds) => {
+            token.cancel();
+            if tokio::time::timeout(bounds.grace, call).await.is_err() {
+                tracing::warn!(
+                    agent = %hosted.id,
+                    task = context.key(),
+                    "the handler ignored its cancellation for {:?} and was dropped",
+                    bounds.grace
+                );
+            }
+            return Ended::failed(limit);
+        }
+    };
+    ended(answer, bounds.max_payload)
+}
+
+/// Waits for the earlier of timeout and deadline; for ever where there is none.
+async fn expired(bounds: Bounds) -> Failure {
+    let timeout = bounds
+        .timeout
+        .map(|timeout| (Instant::now() + timeout, timeout));
+    match (timeout, bounds.deadline) {
+        (Some((at, timeout)), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
+            tokio::time::sleep_until(at).await;
+            Failure::new(
+                FailureKind::Timeout,
+                format!("the attempt took longer than {timeout:?}"),
+            )
+        }
+        (_, Some(deadline)) => {
+            tokio::time::sleep_until(deadline).await;
+            Failure::new(
+                FailureKind::DeadlineExceeded,
+                "the deadline passed while the attempt ran",
+            )
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+fn ended(answer: Result<Result<Answer, AgentError>, Box<dyn Any + Send>>, max: usize) -> Ended {
+    match answer {
+        Ok(Ok(Answer::Output(output))) if output.len() > max => {
+            Ended::failed(too_large("output", output.len(), max))
+        }
+        Ok(Ok(Answer::Output(output))) => Ended::Output(output),
+        Ok(Ok(Answer::Plan(plan))) => Ended::Plan(plan),
+        Ok(Err(error)) => Ended::Failed {
+            failure: error.to_failure(),
+            retry_after: error.delay(),
+        },
+        Err(panic) => Ended::failed(Failure::new(
+            FailureKind::Panic,
+            format!("the agent panicked: {}", panic_text(&*panic)),
+        )),
+    }
+}
+
+fn too_large(what: &str, size: usize, limit: usize) -> Failure {
+    Failure::new(
+        FailureKind::TooLarge,
+        format!(
+            "the {what} has {size} bytes, {limit} are allowed; pass a reference to it instead, or \
+             raise `max_payload`"
+        ),
+    )
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

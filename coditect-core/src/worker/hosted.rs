@@ -1,0 +1,145 @@
+//! One agent of this process, and the slots in which it works.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coditect_registry::{AgentId, Capability, Requirement};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::agent::{AgentCard, ErasedAgent};
+use crate::error::Error;
+
+/// An agent of this process.
+pub(crate) struct Hosted {
+    pub(crate) id: AgentId,
+    pub(crate) card: AgentCard,
+    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) agent: Arc<dyn ErasedAgent>,
+    free: Arc<Semaphore>,
+    hungry: Hungry,
+}
+
+impl Hosted {
+    pub(crate) fn new(agent: Arc<dyn ErasedAgent>) -> Result<Self, Error> {
+        let card = agent.card();
+        let id = AgentId::new(card.name()).map_err(|error| {
+            Error::invalid(format!("`{}` is no name for an agent", card.name())).with_source(error)
+        })?;
+        Ok(Self {
+            id,
+            capabilities: card.capabilities()?,
+            free: Arc::new(Semaphore::new(
+                card.concurrency().min(Semaphore::MAX_PERMITS),
+            )),
+            hungry: Hungry::default(),
+            card,
+            agent,
+        })
+    }
+
+    pub(crate) fn offers(&self, requirement: &Requirement) -> bool {
+        self.capabilities
+            .iter()
+            .any(|capability| requirement.matches(capability))
+    }
+
+    /// Takes a slot if one is free and nobody waits for it.
+    pub(crate) fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(Slot {
+            permit: Some(permit),
+            hosted: Arc::clone(self),
+        })
+    }
+
+    /// Takes the next free slot.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the place in the queue.
+    pub(crate) async fn slot(self: &Arc<Self>) -> Slot {
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        Slot {
+            // The semaphore is never closed.
+            permit: permit.ok(),
+            hosted: Arc::clone(self),
+        }
+    }
+
+    /// Has `wake` notified once, when a slot becomes free.
+    pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
+        self.hungry.add(wake);
+        // A slot freed between the caller's look and this call would not notify.
+        if self.free.available_permits() > 0 {
+            self.hungry.feed();
+        }
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.card
+            .concurrency()
+            .saturating_sub(self.free.available_permits())
+    }
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosted")
+            .field("id", &self.id)
+            .field("in_use", &self.in_use())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A right to run one handler of an agent; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    hosted: Arc<Hosted>,
+}
+
+impl Slot {
+    pub(crate) fn hosted(&self) -> &Arc<Hosted> {
+        &self.hosted
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.hosted.hungry.feed();
+    }
+}
+
+/// Who wants to know that a slot is free.
+#[derive(Debug, Default)]
+struct Hungry {
+    any: AtomicBool,
+    queue: Mutex<VecDeque<Arc<Notify>>>,
+}
+
+impl Hungry {
+    fn add(&self, wake: &Arc<Notify>) {
+        let mut queue = self.queue.lock();
+        if !queue.iter().any(|known| Arc::ptr_eq(known, wake)) {
+            queue.push_back(Arc::clone(wake));
+        }
+        self.any.store(true, Ordering::SeqCst);
+    }
+
+    fn feed(&self) {
+        if !self.any.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        if let Some(wake) = queue.pop_front() {
+            wake.notify_one();
+        }
+        if queue.is_empty() {
+            self.any.store(false, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Tasks that stay in the process: from the coordinator to a free slot without the bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coditect_bus::{Destination, MessageBus};
+use coditect_dag::journal::Partition;
+use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
+use coditect_telemetry::TraceContext;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::attempt::{Bounds, Ended, attempt};
+use super::consume::{Question, respond};
+use super::{Slot, Worker};
+use crate::context::{ContextParts, RunScope, TaskContext};
+use crate::wire::{self, Outcome};
+
+/// A task that a coordinator gives to a slot of its own process.
+pub(crate) struct LocalJob {
+    pub(crate) scope: RunScope,
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+    pub(crate) attempt: Attempt,
+    pub(crate) partition: Partition,
+    pub(crate) key: Arc<str>,
+    pub(crate) input: Bytes,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) token: CancellationToken,
+    pub(crate) slot: Slot,
+    pub(crate) outcomes: mpsc::Sender<Outcome>,
+}
+
+impl Worker {
+    /// Runs a job; its outcome goes to the coordinator's channel, or to the partition's queue if that
+    /// coordinator no longer owns the partition.
+    pub(crate) fn launch(self: &Arc<Self>, job: LocalJob) {
+        let worker = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let hosted = Arc::clone(job.slot.hosted());
+            let bounds = Bounds {
+                timeout: job.timeout.or(hosted.card.timeout()),
+                deadline: job
+                    .deadline
+                    .map(|at| worker.services.ports.clock.instant(at)),
+                ..worker.bounds()
+            };
+            let span = attempt_span(&hosted.id, job.run, &job.key, job.attempt);
+            if let (false, Some(trace)) = (span.is_disabled(), &job.scope.fields().trace) {
+                trace.attach(&span);
+            }
+            let context = TaskContext::new(ContextParts {
+                scope: job.scope,
+                task: job.task,
+                attempt: job.attempt,
+                key: job.key,
+                deadline: job.deadline,
+                token: job.token,
+                services: Arc::clone(&worker.services),
+                slot: job.slot,
+            });
+            let ended = attempt(&hosted, &context, job.input, bounds)
+                .instrument(span)
+                .await;
+            drop(context.release_slot());
+            let outcome = Outcome {
+                run: job.run,
+                task: job.task,
+                attempt: job.attempt,
+                ended,
+            };
+            if let Err(returned) = job.outcomes.send(outcome).await {
+                publish_outcome(&*worker.services.ports.bus, job.partition, &returned.0).await;
+            }
+        });
+    }
+}
+
+impl Worker {
+    /// Answers a request in this process; the answer comes through the channel.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        slot: Slot,
+        input: Bytes,
+        patience: Duration,
+    ) -> oneshot::Receiver<Ended> {
+        let (sender, receiver) = oneshot::channel();
+        let worker = Arc::clone(self);
+        let trace = TraceContext::current();
+        self.tracker.spawn(async move {
+            let hosted = Arc::clone(slot.hosted());
+            let clock = &worker.services.ports.clock;
+            let question = Question {
+                input,
+                tenant: Arc::clone(&worker.default_tenant),
+                trace,
+                deadline: Some(clock.now().saturating_add(patience)),
+                token: CancellationToken::new(),
+                slot,
+            };
+            let ended = respond(&worker, &hosted, question).await;
+            // Whoever asked may have gone.
+            let _ = sender.send(ended);
+        });
+        receiver
+    }
+}
+
+/// The span of an attempt, for logs and traces.
+pub(super) fn attempt_span(
+    agent: &impl std::fmt::Display,
+    run: RunId,
+    key: &str,
+    attempt: Attempt,
+) -> tracing::Span {
+    tracing::info_span!("attempt", %agent, %run, task = key, attempt = attempt.get())
+}
+
+/// Publishes an outcome to its partition's queue; says whether that was confirmed.
+pub(super) async fn publish_outcome(
+    bus: &dyn MessageBus,
+    partition: Partition,
+    outcome: &Outcome,
+) -> bool {
+    let published = async {
+        let queue = wire::outcome_queue(partition)?;
+        let envelope = outcome.to_envelope()?;
+        bus.publish(&Destination::Queue(queue), envelope)
+            .await
+            .map_err(|refused| crate::Error::from(coditect_bus::Error::from(refused)))
+    };
+    match published.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(
+                run = %outcome.run,
+                task = %outcome.task,
+                error = &error as &dyn std::error::Error,
+                "an outcome could not be published; the task will be delivered again"
+            );
+            false
+        }
+    }
+}

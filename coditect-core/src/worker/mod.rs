@@ -1,0 +1,155 @@
+//! The worker: agents of this process, the slots they work in, and where their tasks come from.
+
+mod attempt;
+mod consume;
+mod hosted;
+mod local;
+mod membership;
+
+use std::sync::Arc;
+
+use coditect_bus::Delivery;
+use coditect_dag::journal::{DEFAULT_TENANT, Partition};
+use coditect_registry::{Incarnation, Requirement};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::attempt::Ended;
+pub(crate) use self::hosted::{Hosted, Slot};
+pub(crate) use self::local::LocalJob;
+
+use self::attempt::Bounds;
+use crate::context::{ProgressPublisher, Services};
+use crate::error::Error;
+use crate::wire::{Control, Stop};
+
+/// Runs the agents of one process.
+pub(crate) struct Worker {
+    pub(crate) incarnation: Incarnation,
+    hosted: Arc<[Arc<Hosted>]>,
+    services: Arc<Services>,
+    /// Owns every task of the worker.
+    tracker: TaskTracker,
+    /// Ends the taking of new work.
+    stop: CancellationToken,
+    /// Attempts that came over the bus, to be found by those who want to stop them.
+    running: Mutex<FxHashMap<Stop, CancellationToken>>,
+    /// The newest owner's token of each partition.
+    fences: Mutex<FxHashMap<Partition, u64>>,
+    default_tenant: Arc<str>,
+}
+
+impl Worker {
+    pub(crate) fn new(hosted: Arc<[Arc<Hosted>]>, services: Arc<Services>) -> Arc<Self> {
+        Arc::new(Self {
+            incarnation: Incarnation::fresh(),
+            hosted,
+            services,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            running: Mutex::default(),
+            fences: Mutex::default(),
+            default_tenant: DEFAULT_TENANT.into(),
+        })
+    }
+
+    /// Declares and subscribes to the queues, and only then makes the agents known.
+    pub(crate) async fn start(self: &Arc<Self>, progress: ProgressPublisher) -> Result<(), Error> {
+        let bus = Arc::clone(&self.services.ports.bus);
+        self.tracker.spawn(progress.run(bus, self.stop.clone()));
+        for hosted in self.hosted.iter() {
+            for capability in &hosted.capabilities {
+                consume::start(self, hosted, capability).await?;
+            }
+        }
+        consume::start_control(self).await?;
+        membership::start(self).await
+    }
+
+    /// The agents of this process that meet a requirement.
+    pub(crate) fn offering(&self, requirement: &Requirement) -> Vec<Arc<Hosted>> {
+        let offering = self
+            .hosted
+            .iter()
+            .filter(|hosted| hosted.offers(requirement));
+        offering.cloned().collect()
+    }
+
+    /// An agent of this process that meets a requirement.
+    pub(crate) fn find(&self, requirement: &Requirement) -> Option<&Arc<Hosted>> {
+        self.hosted.iter().find(|hosted| hosted.offers(requirement))
+    }
+
+    /// Ends the taking of new work; what runs goes on.
+    pub(crate) fn stop_taking(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+    }
+
+    /// Waits until every handler has ended.
+    pub(crate) async fn idle(&self) {
+        self.tracker.wait().await;
+    }
+
+    /// Tells every handler whose task came over the bus to stop.
+    pub(crate) fn cancel_all(&self) {
+        for token in self.running.lock().values() {
+            token.cancel();
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        let settings = &self.services.ports.settings;
+        Bounds {
+            timeout: None,
+            deadline: None,
+            grace: settings.grace,
+            max_payload: settings.max_payload,
+        }
+    }
+
+    /// Makes an attempt from the bus known under what others call it, until the guard is dropped.
+    fn enrol(self: &Arc<Self>, attempt: Stop, delivery: &Delivery) -> Enrolled {
+        // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
+        let token = delivery.lost().child_token();
+        self.running.lock().insert(attempt, token.clone());
+        Enrolled {
+            worker: Arc::clone(self),
+            attempt,
+            token,
+        }
+    }
+
+    /// Stops what the owner of a partition wants stopped, unless that owner has been replaced.
+    fn obey(&self, control: &Control) {
+        {
+            let mut fences = self.fences.lock();
+            let newest = fences.entry(control.partition).or_default();
+            if control.token < *newest {
+                return;
+            }
+            *newest = control.token;
+        }
+        let running = self.running.lock();
+        for attempt in &control.stop {
+            if let Some(token) = running.get(attempt) {
+                token.cancel();
+            }
+        }
+    }
+}
+
+/// An attempt that can be stopped by name.
+struct Enrolled {
+    worker: Arc<Worker>,
+    attempt: Stop,
+    token: CancellationToken,
+}
+
+impl Drop for Enrolled {
+    fn drop(&mut self) {
+        self.worker.running.lock().remove(&self.attempt);
+    }
+}
