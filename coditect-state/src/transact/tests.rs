@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use self::network::{BadNetwork, Fate};
 use super::*;
+use crate::key::Subspace;
 use crate::memory::MemoryStore;
 use crate::range::Range;
 use crate::transaction::TransactionExt;
@@ -34,8 +35,12 @@ async fn a_lost_request_is_repeated() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_arrives_after_it_was_looked_for_is_refused() -> Result<()> {
-    let store = BadNetwork::new([Fate::Late]);
-    assert_eq!(store.increment().await?, 1);
+    let (store, log) = (BadNetwork::new([Fate::Late]), &Subspace::new(&("log",)));
+    // Nothing that it reads could make the late commit fail, but for its operation key.
+    let append = |mut tx: Tx| async move {
+        tx.set_stamped_key(log.stamped(&(), 0), Bytes::from_static(b"entry"))
+    };
+    store.transact(append).await?;
     let outcomes = std::mem::take(&mut *store.late_outcomes.lock());
     assert_eq!(outcomes.len(), 1);
     assert!(
@@ -44,7 +49,7 @@ async fn a_commit_that_arrives_after_it_was_looked_for_is_refused() -> Result<()
             .is_err_and(|error| error.kind() == ErrorKind::Conflict),
         "{outcomes:?}"
     );
-    assert_eq!(store.count().await, Some(1));
+    assert_eq!(store.begin().await?.range_all(log.range()).await?.len(), 1);
     Ok(())
 }
 
