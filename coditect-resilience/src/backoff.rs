@@ -140,8 +140,9 @@ impl Backoff {
 
     /// Returns how long to wait before a retry.
     ///
-    /// `retry` counts retries from 1 (0 is taken as 1), `previous` is the delay that this function returned for
-    /// the retry before (used by [`Jitter::Decorrelated`] only), `random` lies in `[0, 1)`.
+    /// `retry` counts retries from 1 (0 is taken as 1), `random` lies in `[0, 1)`. `previous` is the delay that this
+    /// function returned for the retry before; only [`Jitter::Decorrelated`] uses it, and takes the longest that it can
+    /// have been where the caller does not know it.
     #[must_use]
     pub fn delay(&self, retry: u32, previous: Option<Duration>, random: f64) -> Duration {
         let random = unit(random);
@@ -154,7 +155,9 @@ impl Backoff {
                 half + share(whole - half, random)
             }
             Jitter::Decorrelated => {
-                let previous = previous.unwrap_or(self.base()).max(self.base());
+                let previous = previous
+                    .unwrap_or_else(|| self.exponential(retry))
+                    .max(self.base());
                 let span = self.grown(previous, self.multiplier) - self.base();
                 self.base() + share(span, random)
             }

@@ -128,6 +128,8 @@ mod tests {
             Duration::ZERO
         );
         assert_eq!(Deadline::at(deadline.instant()), deadline);
+        let limit = Duration::from_secs(3);
+        assert_eq!(deadline.timeout(now, limit), Duration::from_millis(5));
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn each_jitter_takes_its_share() {
         .with_jitter(Jitter::Decorrelated);
     assert_eq!(decorrelated.delay(1, None, 0.5), millis(200));
     assert_eq!(decorrelated.delay(2, Some(millis(300)), 0.5), millis(500));
+    assert_eq!(decorrelated.delay(2, None, 0.5), millis(500));
     assert_eq!(
         decorrelated.delay(2, Some(millis(1)), 0.5),
         millis(200),
