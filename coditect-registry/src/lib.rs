@@ -9,7 +9,7 @@
 //! Whoever has tasks to give follows the registry with a [`View`]: a copy in the same process, kept true by the
 //! registry's [`Watch`]. A task states a [`Requirement`] such as `summarize@^1.2`; the view knows who meets it, a
 //! [`Selector`] chooses one of them, and [`Picked`] counts the task as in flight there until it is dropped. None of this
-//! does I/O: a pick among 10,000 agents takes well under a microsecond.
+//! does I/O: a pick among 10,000 agents takes less than a microsecond.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
