@@ -81,23 +81,27 @@ pub(super) fn append_rows<E>(
 ) where
     E: DoubleEndedIterator<Item = (u32, u32)> + Clone,
 {
-    let rows = &mut tasks[base as usize..];
+    let tasks = &mut tasks[base as usize..];
     let waiting = &mut waiting[base as usize..];
+    // Edges jump about, so that they should do it in something smaller than the records.
+    let mut rows = vec![0_u32; tasks.len()];
     for (upstream, task) in edges.clone() {
-        rows[upstream as usize].downstreams += 1;
+        rows[upstream as usize] += 1;
         waiting[task as usize] += 1;
     }
     let mut end = targets.len() as u32;
-    for row in rows.iter_mut() {
-        end += row.downstreams;
-        row.first = end;
+    for (row, task) in rows.iter_mut().zip(tasks) {
+        task.first = end;
+        task.downstreams = *row;
+        end += *row;
+        *row = end;
     }
     // Each row now says where it ends; filling it from behind leaves where it begins.
     targets.resize(end as usize, 0);
     for (upstream, task) in edges.rev() {
-        let first = &mut rows[upstream as usize].first;
-        *first -= 1;
-        targets[*first as usize] = base + task;
+        let row = &mut rows[upstream as usize];
+        *row -= 1;
+        targets[*row as usize] = base + task;
     }
 }
 
