@@ -155,6 +155,25 @@ async fn a_trace_that_is_not_sampled_is_carried_and_not_recorded() {
     assert!(exporter.get_finished_spans().unwrap().is_empty());
 }
 
+#[test]
+fn dropping_telemetry_sends_out_what_was_recorded() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter.clone())
+        .build();
+    let (dispatch, telemetry) = Telemetry::builder()
+        .with_filter("info")
+        .with_writer(std::io::sink)
+        .with_tracer_provider(provider.clone())
+        .build()
+        .unwrap();
+    tracing::dispatcher::with_default(&dispatch, || info_span!("worker").in_scope(|| ()));
+    drop(telemetry);
+    // The provider is still alive, so that it is not its own end that sent the span.
+    assert_eq!(exporter.get_finished_spans().unwrap().len(), 1);
+    drop(provider);
+}
+
 #[tokio::test]
 async fn a_span_that_has_started_takes_no_other_parent() {
     let (dispatch, _telemetry, _) = recording();
