@@ -203,6 +203,29 @@ async fn a_full_queue_makes_room_for_publishers_by_expiry_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_expires_between_two_sweeps_is_not_delivered() {
+    let bus = with_queue(MemoryBus::new()).await;
+    let now = SystemTime::now();
+    for (text, millis) in [("swept", 1_000), ("between", 1_010), ("fresh", 60_000)] {
+        let envelope = Envelope::new(text).with_expires_at(now + Duration::from_millis(millis));
+        bus.publish(&name().into(), envelope)
+            .await
+            .expect("a queue");
+    }
+    tokio::time::sleep(Duration::from_millis(1_001)).await;
+    assert_eq!(bus.stats(&name()).await.expect("a queue").dead_letters, 1);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut consumer = bus
+        .subscribe(Subscription::queue(name()))
+        .await
+        .expect("a queue");
+    let delivery = consumer.recv().await.expect("open");
+    assert_eq!(delivery.payload().as_ref(), "fresh".as_bytes());
+    delivery.ack().await.expect("a lease");
+    assert_eq!(bus.stats(&name()).await.expect("a queue").dead_letters, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_the_bus_or_deleting_the_queue_frees_a_waiting_publisher() {
     for closes in [true, false] {
         let bus = MemoryBus::new();

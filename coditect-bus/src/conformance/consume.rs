@@ -38,7 +38,7 @@ pub async fn r8_prefetch_bounds_what_a_consumer_holds(backend: &dyn Backend) {
     quiet(&mut consumer, A_WHILE).await;
     assert!(consumer.try_recv().is_none());
     // A wait that began at the limit goes on when there is room.
-    let (third, acked) = tokio::join!(next(&mut consumer), first.ack());
+    let (third, acked) = tokio::join!(next(&mut consumer), async { first.ack().await });
     acked.unwrap();
     assert_eq!(text(&third), "a");
 }

@@ -122,7 +122,12 @@ pub async fn r32_redriven_is_as_new(backend: &dyn Backend) {
         3
     );
     for expected in ["a", "c", "d"] {
-        assert_eq!(next_text(&mut consumer).await, expected);
+        let delivery = next(&mut consumer).await;
+        assert_eq!(
+            (text(&delivery), delivery.envelope().expires_at()),
+            (expected, None)
+        );
+        delivery.ack().await.unwrap();
     }
     assert!(dead(&*bus, &name("q")).await.is_empty());
 }

@@ -171,6 +171,11 @@ impl Requester {
         self.waiting.late.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn unanswered(&self) -> usize {
+        self.waiting.questions.lock().len()
+    }
+
     /// Returns the reply queue.
     #[must_use]
     pub fn reply_queue(&self) -> &QueueName {

@@ -117,7 +117,11 @@ async fn a_late_answer_is_dropped_and_counted() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(requester.late_replies(), 0);
+    assert_eq!(
+        (requester.late_replies(), requester.unanswered()),
+        (0, 0),
+        "a question given up is forgotten"
+    );
     responder.stop().await;
     let answer: Job = {
         let (to, responder) = echo(&bus, "echo").await;
