@@ -193,12 +193,19 @@ fn text(delivery: &Delivery) -> &str {
     std::str::from_utf8(delivery.payload()).unwrap()
 }
 
-/// Receives what must come.
+/// Receives what must come, and must come by itself: a consumer that nobody wakes finds its message when the timeout polls it.
 async fn next(consumer: &mut Consumer) -> Delivery {
-    let received = timeout(Duration::from_secs(20), consumer.recv()).await;
-    received
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let start = Instant::now();
+    let received = timeout(PATIENCE, consumer.recv()).await;
+    let delivery = received
         .expect("a delivery comes")
-        .expect("the subscription goes on")
+        .expect("the subscription goes on");
+    assert!(
+        start.elapsed() < PATIENCE,
+        "the consumer was not woken for {delivery:?}"
+    );
+    delivery
 }
 
 /// Receives what must come, acknowledges it, and returns its text.
