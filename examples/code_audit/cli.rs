@@ -32,6 +32,15 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// The path as reports show it: as it was given, unless that is no name (`.`, `..`).
+    pub(crate) fn shown_path(&self) -> String {
+        let named = match self.path.file_name() {
+            Some(_) => None,
+            None => self.path.canonicalize().ok(),
+        };
+        named.as_ref().unwrap_or(&self.path).display().to_string()
+    }
+
     /// Where the Markdown and the HTML report go, if they are wanted.
     pub(crate) fn report_paths(&self) -> Option<(PathBuf, PathBuf)> {
         let out = match &self.out {
@@ -78,6 +87,16 @@ mod tests {
             (true, Some(Severity::High), 8)
         );
         assert_eq!(cli.report_paths(), None);
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_shown_with_one() {
+        assert_eq!(parse(&["src/x"]).unwrap().shown_path(), "src/x");
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(
+            parse(&["."]).unwrap().shown_path(),
+            here.display().to_string()
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn audit(cli: &Cli) -> anyhow::Result<bool> {
         package.0.push(report);
         package.1.push(nodes.len() - 1);
     }
-    let mut audit = AuditReport::new(cli.path.display().to_string());
+    let mut audit = AuditReport::new(cli.shown_path());
     let mut summaries = Vec::new();
     for (package, (files, upstream)) in packages {
         let start = Instant::now();
@@ -106,7 +106,7 @@ fn audit(cli: &Cli) -> anyhow::Result<bool> {
         false => println!("{}", table::render(&audit, &run)),
     }
     let worst = audit.tally.severities.worst();
-    Ok(!cli.fail_on.is_some_and(|limit| worst >= Some(limit)))
+    Ok(cli.fail_on.is_none_or(|limit| worst < Some(limit)))
 }
 
 fn node(label: &str, kind: NodeKind, package: Option<&str>, upstream: Vec<usize>) -> RunNode {

@@ -9,14 +9,15 @@ use crate::run::{NodeKind, NodeState, RunNode};
 
 /// Up to this many tasks are drawn one by one.
 const MAX_SINGLE: usize = 30;
-/// Packages that get boxes of their own; the rest shares some.
-const MAX_PACKAGES: usize = 8;
+/// Boxes of one column, as near as the number of packages allows; what does not fit is put together.
+const MAX_COLUMN: usize = 24;
 
 /// One box of the picture: a task, or all tasks of a kind, package and language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) label: String,
     pub(super) kind: NodeKind,
+    pub(super) language: Option<Language>,
     /// The tasks in it, by how they ended.
     pub(super) states: BTreeMap<NodeState, u64>,
     /// The agents' time on all of them.
@@ -83,6 +84,7 @@ pub(super) fn aggregate(nodes: &[RunNode]) -> Vec<Group> {
                 packages.label(node)
             },
             kind: node.kind,
+            language: node.language,
             states: BTreeMap::new(),
             duration_us: 0,
             upstream: BTreeSet::new(),
@@ -124,20 +126,37 @@ fn layer(groups: &mut [Group]) {
 /// The packages of a run, the one with the most tasks first.
 struct Packages<'a> {
     places: HashMap<&'a str, usize>,
+    /// How many of them get boxes of their own; the others share some.
+    own: usize,
 }
 
 impl<'a> Packages<'a> {
     fn of(nodes: &'a [RunNode]) -> Self {
-        let mut tasks: BTreeMap<&str, usize> = BTreeMap::new();
-        for package in nodes.iter().filter_map(|node| node.package.as_deref()) {
-            *tasks.entry(package).or_default() += 1;
+        // By package: its tasks, and the boxes that it would take in the column of the analyses.
+        let mut packages: BTreeMap<&str, (usize, BTreeSet<Language>)> = BTreeMap::new();
+        for node in nodes {
+            if let Some(package) = node.package.as_deref() {
+                let (tasks, languages) = packages.entry(package).or_default();
+                *tasks += 1;
+                languages.extend(node.language);
+            }
         }
-        let mut packages: Vec<_> = tasks.into_iter().collect();
-        packages.sort_by_key(|(_, tasks)| Reverse(*tasks));
-        let places = packages.into_iter().enumerate();
+        let mut packages: Vec<_> = packages.into_iter().collect();
+        packages.sort_by_key(|(_, (tasks, _))| Reverse(*tasks));
+        let all = BTreeSet::from_iter(packages.iter().flat_map(|(_, (_, languages))| languages));
+        let mut free = MAX_COLUMN.saturating_sub(all.len());
+        let fits = packages.iter().take_while(|(_, (_, languages))| {
+            let boxes = languages.len().max(1);
+            let fits = boxes <= free;
+            free = free.saturating_sub(boxes);
+            fits
+        });
+        let own = fits.count();
+        let places = packages.iter().enumerate();
         Self {
+            own,
             places: places
-                .map(|(place, (package, _))| (package, place))
+                .map(|(place, (package, _))| (*package, place))
                 .collect(),
         }
     }
@@ -146,19 +165,15 @@ impl<'a> Packages<'a> {
         let package = node.package.as_deref();
         package
             .and_then(|package| self.places.get(package))
-            .map_or(0, |place| (*place).min(MAX_PACKAGES))
+            .map_or(0, |place| (*place).min(self.own))
     }
 
     fn label(&self, node: &RunNode) -> String {
-        let others = (self.places.len() - MAX_PACKAGES.min(self.places.len())) as u64;
-        let package = match &node.package {
-            None => return node.label.clone(),
-            Some(_) if self.place(node) == MAX_PACKAGES => counted(others, "other package"),
+        let others = (self.places.len() - self.own.min(self.places.len())) as u64;
+        match &node.package {
+            None => node.label.clone(),
+            Some(_) if self.place(node) == self.own => counted(others, "other package"),
             Some(package) => package.clone(),
-        };
-        match node.language {
-            Some(language) => format!("{package} · {language}"),
-            None => package,
         }
     }
 }

@@ -7,13 +7,13 @@ use super::graph::{Group, aggregate};
 use super::html::escaped;
 use crate::run::RunNode;
 
-const BOX_WIDTH: usize = 216;
+const BOX_WIDTH: usize = 224;
 const BOX_HEIGHT: usize = 46;
 const GAP: usize = 12;
-const COLUMN_GAP: usize = 96;
-const MARGIN: usize = 12;
+const COLUMN_GAP: usize = 72;
+const MARGIN: usize = 8;
 /// Characters of a label that fit into a box.
-const LABEL_CHARS: usize = 29;
+const LABEL_CHARS: usize = 27;
 
 /// The picture of `nodes`, or nothing if there are none.
 pub(super) fn render(nodes: &[RunNode]) -> String {
@@ -101,11 +101,12 @@ fn draw_edge(svg: &mut String, from: (usize, usize), to: (usize, usize)) {
 
 fn draw_box(svg: &mut String, group: &Group, (x, y): (usize, usize)) {
     let kind = group.kind.as_str();
-    let what = match group.tasks() {
-        1 => kind.to_owned(),
-        tasks => format!("{kind} · {}", counted(tasks, "task")),
+    let what = group.language.map_or(kind, |language| language.as_str());
+    let time = duration(group.duration_us);
+    let detail = match group.tasks() {
+        1 => format!("{what} · {time}"),
+        tasks => format!("{what} · {} · {time}", counted(tasks, "task")),
     };
-    let detail = format!("{what} · {}", duration(group.duration_us));
     let states: Vec<_> = group
         .states
         .iter()

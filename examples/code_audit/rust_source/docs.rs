@@ -55,18 +55,21 @@ impl Docs<'_> {
                 self.require(&item.attrs, "type", &item.ident);
             }
             Item::Struct(item) if is_reached(&item.vis, &item.ident) => {
-                if self.require(&item.attrs, "struct", &item.ident) {
+                let is_shown = self.require(&item.attrs, "struct", &item.ident);
+                if is_shown {
                     self.fields(&item.fields, &item.ident);
                 }
             }
             Item::Enum(item) if is_reached(&item.vis, &item.ident) => {
-                if self.require(&item.attrs, "enum", &item.ident) {
+                let is_shown = self.require(&item.attrs, "enum", &item.ident);
+                if is_shown {
                     let attributes = item.variants.iter().map(|variant| &variant.attrs[..]);
                     self.members(attributes, "variant", &item.ident);
                 }
             }
             Item::Trait(item) if is_reached(&item.vis, &item.ident) => {
-                if self.require(&item.attrs, "trait", &item.ident) {
+                let is_shown = self.require(&item.attrs, "trait", &item.ident);
+                if is_shown {
                     self.trait_items(&item.items);
                 }
             }
@@ -84,10 +87,12 @@ impl Docs<'_> {
                     self.require(&item.attrs, "macro", ident);
                 }
             }
-            Item::Impl(item) if item.trait_.is_none() && !is_excused(&item.attrs) => {
-                if type_ident(&item.self_ty).is_some_and(|ident| public.contains(ident)) {
-                    self.impl_items(&item.items);
-                }
+            Item::Impl(item)
+                if item.trait_.is_none()
+                    && !is_excused(&item.attrs)
+                    && type_ident(&item.self_ty).is_some_and(|ident| public.contains(ident)) =>
+            {
+                self.impl_items(&item.items);
             }
             _ => {}
         }
