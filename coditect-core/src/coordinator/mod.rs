@@ -3,15 +3,20 @@
 mod active;
 mod classes;
 mod commit;
+mod conclude;
 mod dispatch;
-mod ingest;
+mod due;
+mod inbox;
 mod machine;
+mod outcome;
 mod outputs;
 mod owner;
 mod publisher;
+mod record;
 mod replay;
 mod scope;
 mod timer;
+mod unserved;
 
 use std::sync::Arc;
 use std::time::Duration;

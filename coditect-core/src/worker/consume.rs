@@ -177,6 +177,10 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         .instrument(span)
         .await;
     drop(context.release_slot());
+    if delivery.is_lost() {
+        // The task is being delivered again; what a handler says that was told to stop is no outcome.
+        return;
+    }
     let outcome = Outcome {
         run: name.run,
         task: name.task,

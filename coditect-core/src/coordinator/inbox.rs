@@ -1,0 +1,97 @@
+//! What others ask of the partition: runs to take up, runs to cancel, tasks to redrive.
+
+use std::sync::Arc;
+
+use coditect_dag::journal::{Command, InboxEntry, RecordKind, Request, Settlement, Submission};
+use coditect_dag::{RunId, TaskId};
+
+use super::owner::Owner;
+use super::record::encode_failure;
+use super::timer::Due;
+use crate::error::Error;
+
+/// How many inbox entries are read at once.
+const INBOX_PAGE: usize = 256;
+
+impl Owner {
+    /// Reads the inbox of the partition to its end.
+    pub(super) async fn read_inbox(&mut self) -> Result<(), Error> {
+        loop {
+            let lease = self.lease.lock().clone();
+            let journal = Arc::clone(&self.shared.ports.journal);
+            let entries = journal.inbox(&lease, self.inbox_after, INBOX_PAGE).await?;
+            let full = entries.len() == INBOX_PAGE;
+            for InboxEntry { seq, run, request } in entries {
+                self.inbox_after = seq;
+                match request {
+                    Request::Submit(submission) => self.submitted(&submission),
+                    Request::Command(Command::Cancel { reason, .. }) => self.cancelled(run, reason),
+                    Request::Command(Command::Redrive { task, .. }) => {
+                        self.redrive(run, task).await?
+                    }
+                    Request::Command(other) => {
+                        tracing::warn!(?other, %run, "this release does not know the command");
+                    }
+                }
+                self.batch.consume(seq);
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    fn submitted(&mut self, submission: &Arc<Submission>) {
+        let run = submission.run;
+        if self.runs.contains_key(&run) {
+            return;
+        }
+        match self.build(submission) {
+            Ok(active) => {
+                let deadline = active.deadline;
+                self.runs.insert(run, active);
+                if let Some(deadline) = deadline {
+                    self.timers.push(deadline, run, Due::RunDeadline);
+                }
+                self.must(run, RecordKind::Started);
+                self.set_deadlines(run, None);
+            }
+            Err(failure) => {
+                let failure = encode_failure(&failure);
+                let settled = RecordKind::Settled(Settlement::Failed { failure });
+                self.batch.push(run, settled.at(self.now));
+            }
+        }
+    }
+
+    fn cancelled(&mut self, run: RunId, reason: Arc<str>) {
+        let open = self
+            .runs
+            .get(&run)
+            .is_some_and(|active| !active.machine.is_settled());
+        if open {
+            self.must(run, RecordKind::RunCancelled { reason });
+        }
+    }
+
+    async fn redrive(&mut self, run: RunId, task: TaskId) -> Result<(), Error> {
+        if !self.runs.contains_key(&run) {
+            self.restore(run).await?;
+        }
+        let known = self
+            .runs
+            .get(&run)
+            .is_some_and(|active| task.index() < active.machine.scheduler().len());
+        if known && let Err(failure) = self.record(run, RecordKind::Redriven { task }) {
+            tracing::warn!(%run, %task, %failure, "the task cannot be redriven");
+        }
+        if self
+            .runs
+            .get(&run)
+            .is_some_and(|active| active.machine.is_settled())
+        {
+            self.runs.remove(&run);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! What can be asked of a run.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coditect_bus::Priority;
+use coditect_dag::{Attempt, Class, Scheduler, TaskId, TaskState, Timestamp};
+use coditect_registry::Requirement;
+use coditect_resilience::RetryPolicy;
+
+use super::super::scope::Scope;
+use super::RunMachine;
+use crate::plan::TaskSettings;
+use crate::plan::spec::TaskSpec as PlannedTask;
+
+impl RunMachine {
+    pub(super) fn scope_index(&self, task: TaskId) -> usize {
+        self.scope_of[task.index()] as usize
+    }
+
+    pub(super) fn scope(&self, task: TaskId) -> &Scope {
+        &self.scopes[self.scope_index(task)]
+    }
+
+    /// Says whether the attempt is the one that runs.
+    pub(crate) fn is_current(&self, task: TaskId, attempt: Attempt) -> bool {
+        self.scheduler.state(task) == Some(TaskState::Running)
+            && self.scheduler.attempt(task) == attempt
+            && !self.scheduler.is_expanded(task)
+    }
+
+    pub(crate) fn task(&self, task: TaskId) -> &PlannedTask {
+        self.scope(task).spec(task)
+    }
+
+    pub(crate) fn settings(&self, task: TaskId) -> &TaskSettings {
+        let scope = self.scope(task);
+        scope.plan.settings(scope.spec(task))
+    }
+
+    pub(crate) fn requirement(&self, task: TaskId) -> &Requirement {
+        let scope = self.scope(task);
+        scope.plan.requirement(scope.spec(task))
+    }
+
+    /// The input of a task, made of the outputs of its upstreams.
+    pub(crate) fn input(&self, task: TaskId) -> Bytes {
+        self.scope(task).input(task, &self.outputs)
+    }
+
+    /// The tasks of the scope into which a task expanded, or of the run's own graph.
+    pub(crate) fn tasks_of(&self, task: Option<TaskId>) -> std::ops::Range<u32> {
+        let index = task
+            .and_then(|task| self.expanded.get(&task).copied())
+            .unwrap_or(0);
+        let scope = &self.scopes[index as usize];
+        let count = u32::try_from(scope.plan.spec().tasks.len()).unwrap_or(u32::MAX);
+        scope.offset..scope.offset.saturating_add(count)
+    }
+
+    /// The keys from the run's own graph down to the task, joined by `/`.
+    pub(crate) fn path(&self, task: TaskId) -> String {
+        let mut keys = vec![&*self.task(task).key];
+        let mut scope = self.scope(task);
+        while let Some(parent) = scope.task {
+            keys.push(&self.task(parent).key);
+            scope = self.scope(parent);
+        }
+        keys.reverse();
+        keys.join("/")
+    }
+
+    /// The tasks of the same plan that a task waits for.
+    pub(crate) fn upstream(&self, task: TaskId) -> Vec<TaskId> {
+        let scope = self.scope(task);
+        let position = TaskId::new(task.get() - scope.offset);
+        let upstream = scope.plan.graph().upstream(position);
+        upstream
+            .map(|id| TaskId::new(scope.offset + id.get()))
+            .collect()
+    }
+
+    pub(crate) fn was_redriven(&self, task: TaskId) -> bool {
+        self.redriven.contains(&task)
+    }
+
+    pub(crate) fn is_unserved(&self, task: TaskId) -> bool {
+        self.unserved.contains(&task)
+    }
+
+    pub(crate) fn retry_policy(&self, task: TaskId) -> RetryPolicy {
+        self.settings(task).retry.unwrap_or_default()
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// The queue in which a task waits.
+    pub(crate) fn class(&self, task: TaskId) -> Class {
+        let scope = self.scope(task);
+        scope.classes[scope.spec(task).call as usize]
+    }
+
+    /// When a task's own deadline passes: its plan's settings count from the moment it was taken up.
+    pub(crate) fn deadline(&self, task: TaskId) -> Option<Timestamp> {
+        let span = self.settings(task).deadline_span()?;
+        Some(self.scope(task).opened_at.saturating_add(span))
+    }
+
+    /// The deadlines of the tasks of a plan.
+    pub(crate) fn deadlines(&self, scope: Option<TaskId>) -> Vec<(TaskId, Timestamp)> {
+        let index = scope
+            .and_then(|task| self.expanded.get(&task).copied())
+            .unwrap_or(0);
+        let settings = &self.scopes[index as usize].plan.spec().settings;
+        if settings
+            .iter()
+            .all(|settings| settings.deadline_ms.is_none())
+        {
+            return Vec::new();
+        }
+        let tasks = self.tasks_of(scope).map(TaskId::new);
+        tasks
+            .filter_map(|task| Some((task, self.deadline(task)?)))
+            .collect()
+    }
+
+    /// The deadlines of all tasks that have not ended.
+    pub(crate) fn all_deadlines(&self) -> Vec<(TaskId, Timestamp)> {
+        let mut deadlines: Vec<_> = self
+            .scopes
+            .iter()
+            .flat_map(|scope| self.deadlines(scope.task))
+            .collect();
+        deadlines.retain(|(task, _)| {
+            self.scheduler
+                .state(*task)
+                .is_some_and(|state| !state.is_final())
+        });
+        deadlines
+    }
+
+    /// The tasks that are in a state.
+    pub(crate) fn tasks_in(&self, state: TaskState) -> impl Iterator<Item = TaskId> + '_ {
+        let count = u32::try_from(self.scheduler.len()).unwrap_or(u32::MAX);
+        (0..count)
+            .map(TaskId::new)
+            .filter(move |task| self.scheduler.state(*task) == Some(state))
+    }
+
+    /// The attempts that were handed out and have not ended.
+    pub(crate) fn open_attempts(&self) -> impl Iterator<Item = (TaskId, Attempt)> + '_ {
+        self.tasks_in(TaskState::Running)
+            .filter(|task| !self.scheduler.is_expanded(*task))
+            .map(|task| (task, self.scheduler.attempt(task)))
+    }
+
+    /// When the first attempt of a task that has not ended was handed out.
+    pub(crate) fn first_dispatched(&self, task: TaskId) -> Timestamp {
+        self.dispatched
+            .get(&task)
+            .copied()
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler<u8> {
+        &self.scheduler
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(crate) fn cancel_reason(&self) -> Option<&Arc<str>> {
+        self.cancel_reason.as_ref()
+    }
+}

@@ -1,0 +1,201 @@
+//! One run in memory: its graphs, its scheduler, what its tasks answered; moved by records alone.
+
+mod event;
+mod explain;
+mod inspect;
+
+use std::sync::Arc;
+
+use coditect_bus::Priority;
+use coditect_dag::journal::{Record, RecordKind};
+use coditect_dag::{
+    Action, Applied, Cause, Class, Event, Options, Scheduler, TaskId, TaskState, Timestamp,
+};
+use coditect_registry::Requirement;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::event::schedule;
+use self::explain::explain;
+pub(crate) use self::explain::decode_failure;
+use super::outputs::Outputs;
+use super::scope::{Conclusion, Scope};
+use crate::aggregate::AggregatorCatalogue;
+use crate::failure::{Failure, FailureKind};
+use crate::plan::{FailurePolicy, PreparedPlan};
+use crate::run::RunTerms;
+
+/// What a record led to.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// The scheduler wants this done, or tells it.
+    Act(Action),
+    /// A scope's aggregator has enough; none is the run's own scope.
+    Enough(Option<TaskId>),
+}
+
+/// Gives a requirement the number under which its tasks queue.
+pub(crate) type Intern<'a> = &'a mut dyn FnMut(&Requirement) -> Class;
+
+/// One run, rebuilt from its records or kept up to date by them.
+pub(crate) struct RunMachine {
+    priority: Priority,
+    scheduler: Scheduler<u8>,
+    scopes: Vec<Scope>,
+    /// The scope that each task belongs to.
+    scope_of: Vec<u32>,
+    /// The scope into which each expanded task expanded.
+    expanded: FxHashMap<TaskId, u32>,
+    outputs: Outputs,
+    failures: FxHashMap<TaskId, Failure>,
+    unserved: FxHashSet<TaskId>,
+    redriven: FxHashSet<TaskId>,
+    /// When tasks were first dispatched whose retries are limited in time.
+    dispatched: FxHashMap<TaskId, Timestamp>,
+    failed_fast: FxHashSet<Option<TaskId>>,
+    cancel_reason: Option<Arc<str>>,
+    settled: bool,
+    actions: Vec<Action>,
+}
+
+impl RunMachine {
+    /// Builds the run as it was submitted. Without a catalogue no aggregator is told anything, which
+    /// is enough to follow a run.
+    pub(crate) fn new(
+        plan: Arc<PreparedPlan>,
+        terms: &RunTerms,
+        intern: Intern<'_>,
+        catalogue: Option<&AggregatorCatalogue>,
+    ) -> Result<Self, Failure> {
+        let priority = terms.priority;
+        let classes: Vec<Class> = plan.requirements().iter().map(intern).collect();
+        let options = Options::default()
+            .with_policy(plan.spec().policy)
+            .with_limits(terms.limits.to_scheduler());
+        let scheduler = Scheduler::new(
+            plan.graph(),
+            |id, ()| schedule(&plan, &classes, priority, id),
+            options,
+        )
+        .map_err(|error| Failure::new(FailureKind::InvalidPlan, error.to_string()))?;
+        let scope_of = vec![0; plan.spec().tasks.len()];
+        Ok(Self {
+            priority,
+            scheduler,
+            scopes: vec![Scope::new(None, 0, plan, classes, catalogue)?],
+            dispatched: FxHashMap::default(),
+            scope_of,
+            expanded: FxHashMap::default(),
+            outputs: Outputs::default(),
+            failures: FxHashMap::default(),
+            unserved: FxHashSet::default(),
+            redriven: FxHashSet::default(),
+            failed_fast: FxHashSet::default(),
+            cancel_reason: None,
+            settled: false,
+            actions: Vec::new(),
+        })
+    }
+
+    /// Takes a record in and tells what it led to; says whether it changed anything.
+    pub(crate) fn apply(
+        &mut self,
+        record: &Record,
+        intern: Intern<'_>,
+        catalogue: Option<&AggregatorCatalogue>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Failure> {
+        self.catch_up(record, effects);
+        let Some(event) = self.event(record, intern, catalogue)? else {
+            return Ok(true);
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        let applied = self.scheduler.apply(&event, &mut actions);
+        match applied {
+            Ok(Applied::Changed) => {}
+            Ok(Applied::Ignored) => {
+                self.actions = actions;
+                // The end of a run is kept even where every task had ended before it.
+                return Ok(matches!(record.kind, RecordKind::Settled(_)));
+            }
+            Ok(Applied::Refused(error)) => self.refuse(&event, &error),
+            Err(error) => {
+                actions.clear();
+                self.actions = actions;
+                return Err(Failure::new(FailureKind::InvalidPlan, error.to_string()));
+            }
+        }
+        self.keep(record, &event);
+        for action in actions.drain(..) {
+            self.take_note(action, effects);
+        }
+        self.actions = actions;
+        Ok(true)
+    }
+
+    /// Lets the backoff end that must have ended before a task was dispatched: it has no record.
+    fn catch_up(&mut self, record: &Record, effects: &mut Vec<Effect>) {
+        if let RecordKind::Dispatched { task, .. } = record.kind
+            && self.scheduler.state(task) == Some(TaskState::Backoff)
+        {
+            self.due(record.at, effects);
+        }
+    }
+
+    fn take_note(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Act(action));
+        match action {
+            Action::Settled { task, state, cause } => {
+                if let Cause::FailFast(_) = cause {
+                    let scope = self.scope_index(task);
+                    self.failed_fast.insert(self.scopes[scope].task);
+                }
+                let scope = self.scope_index(task);
+                let output = self.outputs.get(task);
+                let failures = &self.failures;
+                let failure = || explain(failures, task, state, cause);
+                if self.scopes[scope].absorb(task, state, output, failure) {
+                    effects.push(Effect::Enough(self.scopes[scope].task));
+                }
+            }
+            Action::ScopeSettled { task, failed } if failed => {
+                let scope = self
+                    .expanded
+                    .get(&task)
+                    .map(|scope| &self.scopes[*scope as usize]);
+                if scope.is_some_and(|scope| scope.plan.spec().policy == FailurePolicy::FailFast) {
+                    self.failed_fast.insert(Some(task));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a scope has come to, once it has settled or its aggregator has enough.
+    pub(super) fn conclude(&mut self, task: Option<TaskId>) -> Conclusion {
+        let failed_fast =
+            self.failed_fast.contains(&task) || (task.is_none() && self.failed_fast_at_top());
+        let index = task
+            .and_then(|task| self.expanded.get(&task).copied())
+            .unwrap_or(0);
+        let failures = &self.failures;
+        let explain = |task| explain(failures, task, TaskState::Failed, Cause::NotRetryable);
+        self.scopes[index as usize].conclude(&self.outputs, failed_fast, explain)
+    }
+
+    fn failed_fast_at_top(&self) -> bool {
+        let top = &self.scopes[0];
+        top.plan.spec().policy == FailurePolicy::FailFast && top.first_failed.is_some()
+    }
+
+    /// Lets backoffs end that are due by `now`.
+    pub(crate) fn due(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        // `Due` fits every state of a run.
+        let _ = self.scheduler.apply(&Event::Due { now }, &mut actions);
+        for action in actions.drain(..) {
+            self.take_note(action, effects);
+        }
+        self.actions = actions;
+    }
+
+}
