@@ -80,6 +80,7 @@ pub(crate) fn is_test_path(path: &str) -> bool {
             .and_then(|stem| stem.to_str())
             .is_some_and(|stem| {
                 stem == "test"
+                    || stem == "conformance"
                     || stem == "tests"
                     || stem.starts_with("test_")
                     || stem.ends_with("_test")

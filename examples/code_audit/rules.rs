@@ -68,7 +68,7 @@ rules! {
     LinkLoop, "link-loop", Medium, "A symbolic link that leads back to itself or to a directory that contains it.";
     LinkDangling, "link-dangling", Low, "A symbolic link to nothing.";
     LinkOutside, "link-outside", Info, "A symbolic link that leaves the tree; it is not followed.";
-    Unreadable, "unreadable", Medium, "A file or directory that cannot be read.";
+    Unreadable, "unreadable", Medium, "A file, a directory or a pattern of a `.gitignore` that cannot be read.";
     LargeFile, "large-file", Low, "A file over the size limit: only its beginning is searched for secrets.";
     BinaryFile, "binary-file", Info, "A binary file: counted, not analysed.";
     SpecialFile, "special-file", Info, "A socket, pipe or device: never opened.";

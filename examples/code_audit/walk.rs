@@ -63,7 +63,8 @@ impl Walk {
     fn task(&mut self, entry: &DirEntry) -> Option<FileTask> {
         if let Some(error) = entry.error() {
             // A malformed .gitignore: the rest of its patterns still holds.
-            return Some(self.obstacle(entry.path(), Rule::Unreadable, error.to_string()));
+            let path = error_path(error).unwrap_or_else(|| entry.path().to_path_buf());
+            return Some(self.obstacle(&path, Rule::Unreadable, one_line(error)));
         }
         let kind = entry.file_type()?;
         if kind.is_dir() {
@@ -116,7 +117,7 @@ impl Iterator for Walk {
                 Ok(entry) => self.task(&entry),
                 Err(error) => {
                     let path = error_path(&error).unwrap_or_else(|| self.root.clone());
-                    Some(self.obstacle(&path, Rule::Unreadable, error.to_string()))
+                    Some(self.obstacle(&path, Rule::Unreadable, one_line(&error)))
                 }
             };
             if task.is_some() {
@@ -152,6 +153,11 @@ fn error_path(error: &ignore::Error) -> Option<PathBuf> {
         ignore::Error::Partial(errors) => errors.iter().find_map(error_path),
         _ => None,
     }
+}
+
+/// An error may speak of several lines of a file.
+fn one_line(error: &ignore::Error) -> String {
+    error.to_string().lines().collect::<Vec<_>>().join("; ")
 }
 
 /// Writes a path with `/` between its parts; bytes that are no UTF-8 become replacement characters.

@@ -158,7 +158,7 @@ fn findings(html: &mut String, page: Page<'_>) {
         let _ = writeln!(
             html,
             "<tr data-severity=\"{0}\" data-rule=\"{1}\"><td data-key=\"{2}\"><span class=\"badge {0}\">{0}</span>\
-             </td><td>{1}</td><td class=\"place\">{3}</td><td>{4}</td></tr>",
+             </td><td class=\"rule\">{1}</td><td class=\"place\">{3}</td><td>{4}</td></tr>",
             finding.severity,
             finding.rule,
             finding.severity as u8,

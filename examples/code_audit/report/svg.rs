@@ -13,7 +13,7 @@ const GAP: usize = 12;
 const COLUMN_GAP: usize = 72;
 const MARGIN: usize = 8;
 /// Characters of a label that fit into a box.
-const LABEL_CHARS: usize = 27;
+const LABEL_CHARS: usize = 25;
 
 /// The picture of `nodes`, or nothing if there are none.
 pub(super) fn render(nodes: &[RunNode]) -> String {

@@ -145,12 +145,16 @@ fn declares_public(text: &str, module: &str) -> bool {
     text.contains(&format!("pub mod {module};")) || text.contains(&format!("pub mod {module} {{"))
 }
 
-/// The `pub use …;` statements of a module.
+/// The `pub use …;` statements of a module itself; indented ones belong to modules inside it, which are
+/// mostly hidden helpers of macros.
 fn public_uses(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("pub use ").filter_map(|(at, _)| {
-        let statement = &text[at..];
-        statement.find(';').map(|end| &statement[..end])
-    })
+    let at_line_start = |at: usize| at == 0 || text[..at].ends_with('\n');
+    text.match_indices("pub use ")
+        .filter(move |(at, _)| at_line_start(*at))
+        .filter_map(|(at, _)| {
+            let statement = &text[at..];
+            statement.find(';').map(|end| &statement[..end])
+        })
 }
 
 fn words(statement: &str) -> impl Iterator<Item = &str> {

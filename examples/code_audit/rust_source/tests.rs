@@ -123,7 +123,8 @@ fn modules_above_decide_what_can_be_reached() {
     write(
         "lib.rs",
         "pub mod open;\nmod closed;\nmod named;\nmod all;\npub(crate) mod inner;\n\
-         pub use named::{Shown, other};\npub use crate::all::*;\n",
+         pub use named::{Shown, other};\npub use crate::all::*;\n\
+         #[doc(hidden)]\npub mod __private {\n    pub use crate::closed::Shown;\n}\n",
     );
     write("open/mod.rs", "mod deep;\npub mod wide;\n");
     let missing = |path: &str| {

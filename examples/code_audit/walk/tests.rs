@@ -36,6 +36,20 @@ fn gitignore_is_honoured_without_a_repository_and_hidden_files_are_seen() {
 }
 
 #[test]
+fn a_malformed_gitignore_is_reported_and_the_rest_of_it_holds() {
+    let dir = tree(&[
+        ("d/.gitignore", "[z-a\n*.log\n"),
+        ("d/a.log", ""),
+        ("d/b.rs", ""),
+    ]);
+    let tasks: Vec<_> = Walk::new(dir.path()).unwrap().collect();
+    let paths: Vec<_> = tasks.iter().map(|task| task.path.as_str()).collect();
+    assert_eq!(paths, ["d/.gitignore", "d/.gitignore", "d/b.rs"]);
+    let finding = tasks[0].obstacle.as_ref().unwrap();
+    assert!(finding.message.contains("line 1"), "{}", finding.message);
+}
+
+#[test]
 fn one_file_is_audited_alone() {
     let dir = tree(&[("a.rs", "fn a() {}"), ("b.rs", "")]);
     let tasks: Vec<_> = Walk::new(&dir.path().join("a.rs")).unwrap().collect();
