@@ -37,7 +37,11 @@ async fn graph(runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let begun = Instant::now();
-        runtime.submit_plan(layered_plan()?).await?.settled().await?;
+        runtime
+            .submit_plan(layered_plan()?)
+            .await?
+            .settled()
+            .await?;
         ours.push(begun.elapsed());
         let begun = Instant::now();
         bare_graph().await;
@@ -95,7 +99,12 @@ async fn bare_graph() {
     let downstream: Arc<[Vec<usize>]> = downstream.into();
     let (done, mut all) = mpsc::channel(1024);
     for root in 0..WIDTH {
-        spawn_bare(root, Arc::clone(&waits), Arc::clone(&downstream), done.clone());
+        spawn_bare(
+            root,
+            Arc::clone(&waits),
+            Arc::clone(&downstream),
+            done.clone(),
+        );
     }
     drop(done);
     while all.recv().await.is_some() {}
@@ -110,7 +119,12 @@ fn spawn_bare(
     tokio::spawn(async move {
         for next in &downstream[task] {
             if waits[*next].fetch_sub(1, Ordering::AcqRel) == 1 {
-                spawn_bare(*next, Arc::clone(&waits), Arc::clone(&downstream), done.clone());
+                spawn_bare(
+                    *next,
+                    Arc::clone(&waits),
+                    Arc::clone(&downstream),
+                    done.clone(),
+                );
             }
         }
         // The receiver outlives every task.

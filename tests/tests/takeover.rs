@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use coditect_core::bus::{MemoryBus, MessageBus};
 use coditect_core::prelude::*;
 use coditect_core::testing::{Cluster, Node};
 use coditect_core::{Dispatch, Error, TaskState};
@@ -192,4 +193,32 @@ async fn a_local_task_of_a_killed_process_is_done_by_the_next_owner() -> Result<
     let result = timeout(PATIENCE, run.result()).await.expect("in time")?;
     assert_eq!(result, expected(12));
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_the_bus_sets_aside_is_lost_and_tried_again() -> Result<(), Error> {
+    let bus = Arc::new(MemoryBus::new());
+    let gate = Gate::shut();
+    let handler = gate.clone();
+    let work = move |x: u64| {
+        let gate = handler.clone();
+        async move { gate.pass(x).await }
+    };
+    let runtime = Runtime::builder()
+        .bus(Arc::clone(&bus) as Arc<dyn MessageBus>)
+        .dispatch(Dispatch::Bus)
+        .agent(agent("work", work))
+        .start()
+        .await?;
+    let run = runtime.submit(&WORK, 1).await?;
+    // A queue gives a message up after 100 deliveries.
+    for _ in 0..100 {
+        gate.wait_for(1).await;
+        bus.sever();
+    }
+    gate.open();
+    assert_eq!(run.result().await?, 2);
+    let report = run.report().await?;
+    assert_eq!(report.attempts, 2, "the attempt that was set aside, and the one that followed");
+    runtime.shutdown().await
 }

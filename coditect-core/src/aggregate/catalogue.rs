@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{ErasedAggregator, ResultAggregator, builtin};
+use super::{ErasedAggregator, ResultAggregator, aggregator_panic, builtin};
 use crate::failure::{Failure, FailureKind};
 
 type Factory =
@@ -45,13 +46,16 @@ impl AggregatorCatalogue {
         let owned = name.clone();
         self.factories.insert(
             name,
-            Arc::new(move |config| match make(config) {
-                Ok(aggregator) => Ok(Box::new(aggregator) as Box<dyn ErasedAggregator>),
-                Err(error) => Err(Failure::new(
-                    FailureKind::InvalidPlan,
-                    format!("the configuration of aggregator `{owned}` is wrong: {error}"),
-                )),
-            }),
+            Arc::new(
+                move |config| match catch_unwind(AssertUnwindSafe(|| make(config))) {
+                    Ok(Ok(aggregator)) => Ok(Box::new(aggregator) as Box<dyn ErasedAggregator>),
+                    Err(panic) => Err(aggregator_panic(&*panic)),
+                    Ok(Err(error)) => Err(Failure::new(
+                        FailureKind::InvalidPlan,
+                        format!("the configuration of aggregator `{owned}` is wrong: {error}"),
+                    )),
+                },
+            ),
         );
     }
 

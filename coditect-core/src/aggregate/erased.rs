@@ -1,5 +1,7 @@
 //! Aggregators without their types, as the coordinator holds them.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,15 +10,15 @@ use futures::future::BoxFuture;
 
 use super::{ResultAggregator, TaskOutcome, Verdict};
 use crate::agent::encode_output;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, panic_text};
 
 /// What one more outcome led to.
 #[derive(Debug)]
 pub(crate) enum Absorbed {
     Continue,
     Enough,
-    /// The task's output is not what the aggregator takes.
-    Mismatch(Failure),
+    /// The task's output is not what the aggregator takes, or the aggregator panicked.
+    Broken(Failure),
 }
 
 /// An aggregator that takes and makes JSON.
@@ -36,7 +38,7 @@ impl<A: ResultAggregator> ErasedAggregator for A {
             Ok(output) => match serde_json::from_slice(output) {
                 Ok(value) => Ok(value),
                 Err(error) => {
-                    return Absorbed::Mismatch(
+                    return Absorbed::Broken(
                         Failure::new(
                             FailureKind::InvalidInput,
                             format!("the aggregator does not take this output: {error}"),
@@ -52,9 +54,12 @@ impl<A: ResultAggregator> ErasedAggregator for A {
             key: Arc::clone(key),
             result,
         };
-        match ResultAggregator::absorb(self, outcome) {
-            Verdict::Continue => Absorbed::Continue,
-            Verdict::Enough => Absorbed::Enough,
+        // An aggregator that panicked is not asked again.
+        let absorb = AssertUnwindSafe(|| ResultAggregator::absorb(self, outcome));
+        match catch_unwind(absorb) {
+            Ok(Verdict::Continue) => Absorbed::Continue,
+            Ok(Verdict::Enough) => Absorbed::Enough,
+            Err(panic) => Absorbed::Broken(aggregator_panic(&*panic)),
         }
     }
 
@@ -66,4 +71,12 @@ impl<A: ResultAggregator> ErasedAggregator for A {
             encode_output(&output)
         })
     }
+}
+
+/// What becomes of a run whose aggregator panicked.
+pub(crate) fn aggregator_panic(panic: &(dyn Any + Send)) -> Failure {
+    Failure::new(
+        FailureKind::Panic,
+        format!("the aggregator panicked: {}", panic_text(panic)),
+    )
 }

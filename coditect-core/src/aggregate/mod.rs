@@ -17,7 +17,7 @@ pub use self::builtin::{
     Reducer, collect_all, collect_succeeded, first_success, majority_vote, quorum, reduce,
 };
 pub(crate) use self::catalogue::AggregatorCatalogue;
-pub(crate) use self::erased::{Absorbed, ErasedAggregator};
+pub(crate) use self::erased::{Absorbed, ErasedAggregator, aggregator_panic};
 
 use crate::agent::AgentError;
 use crate::failure::Failure;

@@ -26,6 +26,8 @@ pub(super) struct Flight {
     pub(super) attempt: Attempt,
     pub(super) class: Class,
     pub(super) place: Place,
+    /// When it was handed out, by this owner.
+    pub(super) since: Timestamp,
 }
 
 /// Where an attempt runs.

@@ -1,13 +1,17 @@
 //! What scopes and runs come to, once their tasks have ended or their aggregator has enough.
 
+use std::panic::AssertUnwindSafe;
+
 use bytes::Bytes;
 use coditect_dag::journal::{RecordKind, Settlement};
 use coditect_dag::{RunId, TaskId};
+use futures::FutureExt;
 
 use super::commit::Deferred;
 use super::owner::{Finished, Owner};
 use super::record::encode_failure;
 use super::scope::Conclusion;
+use crate::aggregate::aggregator_panic;
 use crate::failure::{Failure, FailureKind};
 
 impl Owner {
@@ -20,19 +24,41 @@ impl Owner {
             Conclusion::Pending => {}
             Conclusion::Result(result) => self.concluded(run, scope, result),
             Conclusion::Finish(aggregator) => {
-                let finished = self.finished.clone();
-                self.shared.tracker.spawn(async move {
-                    let made = tokio::spawn(aggregator.finish()).await;
-                    let result = made.unwrap_or_else(|panic| {
-                        Err(Failure::new(
-                            FailureKind::Panic,
-                            format!("the aggregator panicked: {panic}"),
-                        ))
-                    });
+                let attempt = active.machine.attempt_of(scope);
+                let finished = self.to_finished.clone();
+                let make = async move {
+                    let made = AssertUnwindSafe(aggregator.finish()).catch_unwind().await;
+                    let result = made.unwrap_or_else(|panic| Err(aggregator_panic(&*panic)));
+                    let made = Finished {
+                        run,
+                        scope,
+                        attempt,
+                        result,
+                    };
                     // An owner that is gone has no use for it.
-                    let _ = finished.send(Finished { run, scope, result }).await;
-                });
+                    let _ = finished.send(made).await;
+                };
+                let abort = self.shared.abort.clone();
+                let make = async move { abort.run_until_cancelled(make).await };
+                self.shared.tracker.spawn(make);
             }
+        }
+    }
+
+    /// Takes in what an aggregator has made, unless its scope was opened anew meanwhile.
+    pub(super) fn finished(&mut self, finished: Finished) {
+        let Finished {
+            run,
+            scope,
+            attempt,
+            result,
+        } = finished;
+        let current = self
+            .runs
+            .get(&run)
+            .is_some_and(|active| active.machine.attempt_of(scope) == attempt);
+        if current {
+            self.concluded(run, scope, result);
         }
     }
 

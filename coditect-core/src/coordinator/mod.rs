@@ -15,6 +15,7 @@ mod publisher;
 mod record;
 mod replay;
 mod scope;
+mod sweep;
 mod timer;
 mod unserved;
 

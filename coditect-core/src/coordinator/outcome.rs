@@ -54,8 +54,10 @@ impl Owner {
                     Err(failure) => self.fail(run, task, attempt, &failure, None),
                 }
             }
-            Ended::Failed { failure, .. } if failure.kind == FailureKind::Cancelled => {
-                // Nobody stopped it here, so its connection or process did.
+            Ended::Failed { failure, .. }
+                if matches!(failure.kind, FailureKind::Cancelled | FailureKind::Lost) =>
+            {
+                // Nobody stopped it here, so its connection, its process or the bus did.
                 let reason = failure.message.into();
                 self.must(
                     run,

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coditect_bus::{Consumer, Delivery, QueueSpec, Subscription};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
-use coditect_dag::{RunId, TaskId, Timestamp};
+use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::active::{ActiveRun, Place};
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
+use super::{Shared, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{self, Outcome};
@@ -44,10 +44,11 @@ pub(super) struct Owner {
     pub(super) now: Timestamp,
     pub(super) outbox: Outbox,
     pub(super) outcomes: mpsc::Sender<Outcome>,
-    pub(super) finished: mpsc::Sender<Finished>,
+    pub(super) to_finished: mpsc::Sender<Finished>,
     /// Notified when a slot of this process is free.
     pub(super) wake: Arc<Notify>,
     pub(super) inbox_after: Seq,
+    pub(super) next_sweep: Timestamp,
     sources: Sources,
 }
 
@@ -63,6 +64,8 @@ struct Sources {
 pub(super) struct Finished {
     pub(super) run: RunId,
     pub(super) scope: Option<TaskId>,
+    /// The attempt of the scope's task, none for the run's own scope.
+    pub(super) attempt: Attempt,
     pub(super) result: Result<Bytes, Failure>,
 }
 
@@ -87,7 +90,9 @@ impl Owner {
         let (outcomes, local) = mpsc::channel(TURN * 4);
         let (finished_sender, finished) = mpsc::channel(TURN);
         let (outbox, publisher) = Publisher::new(Arc::clone(&ports.bus), outcomes.clone());
-        shared.tracker.spawn(publisher.run());
+        let abort = shared.abort.clone();
+        let publish = async move { abort.run_until_cancelled(publisher.run()).await };
+        shared.tracker.spawn(publish);
         let now = ports.clock.now();
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
@@ -105,9 +110,10 @@ impl Owner {
             now,
             outbox,
             outcomes,
-            finished: finished_sender,
+            to_finished: finished_sender,
             wake: Arc::new(Notify::new()),
             inbox_after: Seq::ZERO,
+            next_sweep: now.saturating_add(sweep::PERIOD),
             sources: Sources {
                 local,
                 bus,
@@ -142,7 +148,7 @@ impl Owner {
             if draining && self.is_quiet() {
                 break;
             }
-            let timer = self.timers.next().map(|at| shared.ports.clock.instant(at));
+            let timer = self.next_wake().map(|at| shared.ports.clock.instant(at));
             let mut from_bus: Option<Option<Delivery>> = None;
             let mut finished = None;
             let (mut inbox, mut look) = (false, false);
@@ -174,7 +180,7 @@ impl Owner {
                 None => {}
             }
             if let Some(finished) = finished {
-                self.concluded(finished.run, finished.scope, finished.result);
+                self.finished(finished);
             }
             if inbox && let Err(error) = self.read_inbox().await {
                 let error = &error as &dyn std::error::Error;
@@ -185,6 +191,7 @@ impl Owner {
                 break;
             }
             self.due();
+            self.sweep();
             if !shared.drain.is_cancelled() {
                 self.dispatch();
             }
@@ -215,6 +222,13 @@ impl Owner {
                 None
             };
         }
+    }
+
+    /// When the loop has to turn even if nothing happens.
+    fn next_wake(&self) -> Option<Timestamp> {
+        let sweeps = self.runs.values().any(|run| !run.flights.is_empty());
+        let sweep = sweeps.then_some(self.next_sweep);
+        self.timers.next().into_iter().chain(sweep).min()
     }
 
     /// Says whether nothing runs in this process for the partition.

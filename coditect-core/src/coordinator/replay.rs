@@ -164,6 +164,7 @@ impl Owner {
             attempt,
             class,
             place,
+            since: self.now,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

@@ -114,7 +114,7 @@ impl Scope {
         match aggregator.get_mut().absorb(task, key, result) {
             Absorbed::Continue => false,
             Absorbed::Enough => true,
-            Absorbed::Mismatch(failure) => {
+            Absorbed::Broken(failure) => {
                 self.aggregation = Aggregation::Broken(failure);
                 true
             }

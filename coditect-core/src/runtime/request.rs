@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{ContentType, Destination, Envelope, Priority, Requester};
+use coditect_bus::{Destination, Priority, Requester};
 use coditect_registry::Requirement;
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
@@ -132,12 +132,8 @@ async fn remote(
         .requester
         .get_or_try_init(|| Requester::new(bus))
         .await?;
-    let envelope = Envelope::new(input)
-        .with_content_type(ContentType::JSON)
-        .with_priority(priority)
-        .with_header(wire::KIND, "request")
-        .with_header(wire::REQUIREMENT, requirement.to_string());
-    let envelope = wire::with_trace(envelope, TraceContext::current().as_ref());
+    let trace = TraceContext::current();
+    let envelope = wire::request(input, requirement, priority, trace.as_ref());
     let reply = requester.request_envelope(&to, envelope, patience).await;
     let reply = reply.map_err(|error| match error.kind() {
         coditect_bus::ErrorKind::Timeout => late(requirement, patience).with_source(error),

@@ -34,7 +34,9 @@ impl Runtime {
         {
             drained = false;
             inner.worker.cancel_all();
-            inner.worker.idle().await;
+            // One that never awaits cannot be stopped, and is left behind.
+            let grace = self.inner.submitter.ports().settings.grace * 2;
+            let _ = tokio::time::timeout(grace, inner.worker.idle()).await;
         }
         inner.view.close().await;
         if inner.private_bus {

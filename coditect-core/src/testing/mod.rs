@@ -128,5 +128,3 @@ impl fmt::Debug for Cluster {
             .finish_non_exhaustive()
     }
 }
-
-

@@ -3,6 +3,8 @@
 mod control;
 mod outcome;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use coditect_bus::{Envelope, FanoutName, QueueName, Topic};
 use coditect_dag::RunId;
@@ -13,11 +15,11 @@ use semver::Version;
 
 pub(crate) use self::control::{Control, Stop};
 pub(crate) use self::outcome::{Outcome, ReplyBody};
-pub(crate) use self::task::TaskMessage;
+pub(crate) use self::task::{TaskMessage, message_id};
 
 use crate::error::Error;
 
-/// Says what an envelope is: `task`, `request`, `outcome`, `control`, `progress`.
+/// Says what an envelope is: `task`, `request`, `outcome`, `reply`, `control`, `progress`.
 pub(crate) const KIND: &str = "coditect-kind";
 pub(crate) const RUN: &str = "coditect-run";
 pub(crate) const TASK: &str = "coditect-task";

@@ -36,7 +36,7 @@ pub(crate) struct TaskMessage {
 }
 
 /// The id that every publication of an attempt bears, so that a repeated one can be recognised.
-fn message_id(run: RunId, task: TaskId, attempt: Attempt) -> MessageId {
+pub(crate) fn message_id(run: RunId, task: TaskId, attempt: Attempt) -> MessageId {
     let mut name = [0_u8; 8];
     name[..4].copy_from_slice(&task.get().to_be_bytes());
     name[4..].copy_from_slice(&attempt.get().to_be_bytes());
@@ -88,4 +88,19 @@ impl TaskMessage {
             input: envelope.payload().clone(),
         })
     }
+}
+
+/// A question outside of runs; whoever asks it adds where to reply to and until when.
+pub(crate) fn request(
+    input: Bytes,
+    requirement: &Requirement,
+    priority: Priority,
+    trace: Option<&TraceContext>,
+) -> Envelope {
+    let envelope = Envelope::new(input)
+        .with_content_type(ContentType::JSON)
+        .with_priority(priority)
+        .with_header(KIND, "request")
+        .with_header(REQUIREMENT, requirement.to_string());
+    with_trace(envelope, trace)
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::hosted::Hosted;
 use crate::agent::{AgentError, Answer};
 use crate::context::TaskContext;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, panic_text};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -146,12 +146,4 @@ fn too_large(what: &str, size: usize, limit: usize) -> Failure {
              raise `max_payload`"
         ),
     )
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

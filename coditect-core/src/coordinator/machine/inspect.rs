@@ -92,6 +92,11 @@ impl RunMachine {
         self.settings(task).retry.unwrap_or_default()
     }
 
+    /// The attempt in which a task expanded into a scope.
+    pub(crate) fn attempt_of(&self, scope: Option<TaskId>) -> Attempt {
+        scope.map_or(Attempt::NONE, |task| self.scheduler.attempt(task))
+    }
+
     pub(crate) fn priority(&self) -> Priority {
         self.priority
     }

@@ -15,8 +15,8 @@ use coditect_registry::Requirement;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::event::schedule;
-use self::explain::explain;
 pub(crate) use self::explain::decode_failure;
+use self::explain::explain;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
 use crate::aggregate::AggregatorCatalogue;
@@ -197,5 +197,4 @@ impl RunMachine {
         }
         self.actions = actions;
     }
-
 }

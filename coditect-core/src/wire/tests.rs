@@ -1,0 +1,240 @@
+//! Holds `docs/wire.md` and the code against each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coditect_bus::{Envelope, Headers, Priority};
+use coditect_dag::journal::Partition;
+use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
+use coditect_telemetry::TraceContext;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::context::Progress;
+use crate::failure::FailureKind;
+use crate::plan::PreparedPlan;
+use crate::worker::Ended;
+
+const PAGE: &str = include_str!("../../../docs/wire.md");
+const RUN_ID: &str = "0192d3c0-7a5e-7cc3-98c4-dc0c0c07398f";
+
+/// The text of the example with this name.
+fn example(name: &str) -> &'static str {
+    let fence = format!("\n```json {name}\n");
+    let (_, rest) = PAGE.split_once(&fence).expect(name);
+    rest.split_once("\n```").expect("a closed block").0
+}
+
+fn value(name: &str) -> Value {
+    serde_json::from_str(example(name)).expect(name)
+}
+
+fn json_of<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+fn body(envelope: &Envelope) -> Value {
+    envelope.decode().unwrap()
+}
+
+fn headers(envelope: &Envelope) -> Value {
+    let headers = envelope.headers().iter();
+    headers
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn with_headers(envelope: Envelope, name: &str) -> Envelope {
+    let map: BTreeMap<String, String> = serde_json::from_str(example(name)).unwrap();
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        headers.insert(name, value);
+    }
+    envelope.with_headers(headers)
+}
+
+/// Reads an example as `T` and finds that `T` writes the same.
+fn survives<T: Serialize + DeserializeOwned>(name: &str) -> T {
+    let read: T = serde_json::from_str(example(name)).expect(name);
+    assert_eq!(json_of(&read), value(name), "{name}");
+    read
+}
+
+fn task() -> TaskMessage {
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    TaskMessage {
+        run: RUN_ID.parse().unwrap(),
+        task: TaskId::new(7),
+        attempt: Attempt::new(2),
+        partition: Partition::new(3),
+        key: "summary".into(),
+        tenant: "default".into(),
+        requirement: "summarize@^1.2".parse().unwrap(),
+        priority: Priority::P0,
+        timeout: Some(Duration::from_secs(30)),
+        deadline: Some(Timestamp::from_millis(1_767_225_600_000)),
+        depth: 0,
+        trace: TraceContext::extract(|name| (name == "traceparent").then_some(trace)),
+        input: Bytes::from(example("task-body")),
+    }
+}
+
+#[test]
+fn a_task_is_as_documented() {
+    let envelope = task().into_envelope();
+    assert_eq!(headers(&envelope), value("task-headers"));
+    assert_eq!(body(&envelope), value("task-body"));
+    assert_eq!(envelope.priority(), Priority::P0);
+    let key = format!("{RUN_ID}/7");
+    assert_eq!(envelope.idempotency_key(), Some(&*key));
+    assert_eq!(
+        envelope.expires_at().map(Timestamp::from),
+        Some(Timestamp::from_millis(1_767_225_600_000))
+    );
+    let id = format!("the example is `{}`", envelope.id());
+    assert!(PAGE.contains(&id) || PAGE.contains(&id.replace("the example", "example")), "{id}");
+}
+
+#[test]
+fn a_task_made_of_the_documented_headers_is_read() {
+    let envelope = with_headers(Envelope::new(example("task-body")), "task-headers");
+    let envelope = envelope.with_priority(Priority::P0);
+    let read = TaskMessage::read(&envelope).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{:?}", task()));
+}
+
+#[test]
+fn every_header_is_required_but_those_said_to_be_optional() {
+    let optional = [KIND, DEPTH, TIMEOUT, DEADLINE, "traceparent"];
+    let whole = task().into_envelope();
+    for (missing, _) in whole.headers().iter() {
+        let mut headers = Headers::new();
+        for (name, value) in whole.headers().iter().filter(|(name, _)| *name != missing) {
+            headers.insert(name.to_owned(), value.to_owned());
+        }
+        let read = TaskMessage::read(&whole.clone().with_headers(headers));
+        assert_eq!(read.is_ok(), optional.contains(&missing), "{missing}");
+    }
+}
+
+#[test]
+fn outcomes_and_replies_are_as_documented() {
+    for name in ["outcome-output", "outcome-failure", "outcome-plan"] {
+        let envelope = Envelope::new(example(name));
+        let outcome = Outcome::read(&envelope).expect(name);
+        assert_eq!((outcome.task.get(), outcome.attempt.get()), (7, 2));
+        let written = outcome.to_envelope().unwrap();
+        assert_eq!(body(&written), value(name));
+        assert_eq!(written.header(KIND), Some("outcome"));
+    }
+    for name in ["reply-output", "reply-failure"] {
+        let reply: ReplyBody = survives(name);
+        let written = reply.to_envelope().unwrap();
+        assert_eq!(body(&written), value(name));
+        assert_eq!(written.header(KIND), Some("reply"));
+    }
+}
+
+#[test]
+fn a_delay_asked_for_is_read() {
+    let outcome = Outcome::read(&Envelope::new(example("outcome-failure"))).unwrap();
+    let Ended::Failed {
+        failure,
+        retry_after,
+    } = outcome.ended
+    else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(failure.kind, FailureKind::Error);
+    assert_eq!(retry_after, Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn every_kind_of_failure_is_documented() {
+    use FailureKind::*;
+    let kinds = [
+        Error, Permanent, Panic, Timeout, InvalidInput, TooLarge, InvalidPlan, DeadlineExceeded,
+        Unserved, Lost, Cancelled, Upstream,
+    ];
+    for kind in kinds {
+        let name = json_of(&kind);
+        let name = format!("`{}`", name.as_str().unwrap());
+        assert!(PAGE.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn plans_are_as_documented() {
+    for name in ["plan", "plan-aggregate"] {
+        let plan = PreparedPlan::from_json(example(name).as_bytes()).expect(name);
+        let mut written = json_of(plan.spec());
+        if name == "plan-aggregate" {
+            assert_eq!(written["settings"].take(), json!([{ "run_after_failure": false }]));
+            written["settings"] = json!([]);
+        }
+        assert_eq!(written, value(name), "{name}");
+    }
+}
+
+#[test]
+fn a_request_is_as_documented() {
+    let requirement = "summarize@^1.2".parse().unwrap();
+    let envelope = request(Bytes::from_static(b"1"), &requirement, Priority::P1, None);
+    assert_eq!(headers(&envelope), value("request-headers"));
+}
+
+#[test]
+fn control_and_progress_are_as_documented() {
+    let control: Control = survives("control");
+    assert_eq!(control.to_envelope().unwrap().header(KIND), Some("control"));
+    let progress: Progress = survives("progress");
+    assert_eq!(progress.run.to_string(), RUN_ID);
+}
+
+#[test]
+fn every_header_and_name_is_documented() {
+    for header in [
+        KIND, RUN, TASK, ATTEMPT, PARTITION, KEY, TENANT, REQUIREMENT, TIMEOUT, DEADLINE, DEPTH,
+    ] {
+        assert!(PAGE.contains(&format!("\n| `{header}` |")), "{header}");
+    }
+    let run: RunId = RUN_ID.parse().unwrap();
+    let (name, line) = ("summarize".parse().unwrap(), |version: &str| {
+        version.parse::<Version>().unwrap()
+    });
+    let queue = |version| capability_queue(&name, &line(version)).unwrap();
+    assert_eq!(queue("1.4.2").as_str(), "capability.summarize.v1");
+    assert_eq!(queue("0.3.1").as_str(), "capability.summarize.v0.3");
+    assert_eq!(queue("0.0.7").as_str(), "capability.summarize.v0.0.7");
+    assert_eq!(outcome_queue(Partition::new(3)).unwrap().as_str(), "outcome.3");
+    assert_eq!(control_fanout().unwrap().as_str(), "control");
+    assert_eq!(progress_topic(run).unwrap().as_str(), format!("progress.{RUN_ID}"));
+}
+
+#[test]
+fn what_is_added_later_is_ignored_and_a_new_kind_is_refused() {
+    let mut outcome = value("outcome-failure");
+    outcome["later"] = json!(true);
+    outcome["outcome"]["failure"]["failure"]["later"] = json!([1]);
+    assert!(Outcome::read(&Envelope::json(&outcome).unwrap()).is_ok());
+    outcome["outcome"]["failure"]["failure"]["kind"] = json!("melted");
+    assert!(Outcome::read(&Envelope::json(&outcome).unwrap()).is_err());
+
+    let mut control = value("control");
+    control["later"] = json!(1);
+    assert!(Control::read(&Envelope::json(&control).unwrap()).is_ok());
+
+    let mut plan = value("plan");
+    plan["later"] = json!(1);
+    plan["tasks"][0]["later"] = json!(1);
+    assert!(PreparedPlan::from_json(plan.to_string().as_bytes()).is_ok());
+    plan["settings"][1]["retry"]["later"] = json!(1);
+    assert!(PreparedPlan::from_json(plan.to_string().as_bytes()).is_err());
+
+    let envelope = task().into_envelope().with_header("later", "1");
+    assert!(TaskMessage::read(&envelope).is_ok());
+}
