@@ -15,7 +15,7 @@ use semver::Version;
 
 pub(crate) use self::control::{Control, Stop};
 pub(crate) use self::outcome::{Outcome, ReplyBody};
-pub(crate) use self::task::{TaskMessage, message_id};
+pub(crate) use self::task::{TaskMessage, message_id, request};
 
 use crate::error::Error;
 

@@ -96,7 +96,7 @@ fn a_task_is_as_documented() {
         Some(Timestamp::from_millis(1_767_225_600_000))
     );
     let id = format!("the example is `{}`", envelope.id());
-    assert!(PAGE.contains(&id) || PAGE.contains(&id.replace("the example", "example")), "{id}");
+    assert!(PAGE.contains(&id), "{id}");
 }
 
 #[test]
@@ -157,8 +157,18 @@ fn a_delay_asked_for_is_read() {
 fn every_kind_of_failure_is_documented() {
     use FailureKind::*;
     let kinds = [
-        Error, Permanent, Panic, Timeout, InvalidInput, TooLarge, InvalidPlan, DeadlineExceeded,
-        Unserved, Lost, Cancelled, Upstream,
+        Error,
+        Permanent,
+        Panic,
+        Timeout,
+        InvalidInput,
+        TooLarge,
+        InvalidPlan,
+        DeadlineExceeded,
+        Unserved,
+        Lost,
+        Cancelled,
+        Upstream,
     ];
     for kind in kinds {
         let name = json_of(&kind);
@@ -173,7 +183,10 @@ fn plans_are_as_documented() {
         let plan = PreparedPlan::from_json(example(name).as_bytes()).expect(name);
         let mut written = json_of(plan.spec());
         if name == "plan-aggregate" {
-            assert_eq!(written["settings"].take(), json!([{ "run_after_failure": false }]));
+            assert_eq!(
+                written["settings"].take(),
+                json!([{ "run_after_failure": false }])
+            );
             written["settings"] = json!([]);
         }
         assert_eq!(written, value(name), "{name}");
@@ -198,7 +211,17 @@ fn control_and_progress_are_as_documented() {
 #[test]
 fn every_header_and_name_is_documented() {
     for header in [
-        KIND, RUN, TASK, ATTEMPT, PARTITION, KEY, TENANT, REQUIREMENT, TIMEOUT, DEADLINE, DEPTH,
+        KIND,
+        RUN,
+        TASK,
+        ATTEMPT,
+        PARTITION,
+        KEY,
+        TENANT,
+        REQUIREMENT,
+        TIMEOUT,
+        DEADLINE,
+        DEPTH,
     ] {
         assert!(PAGE.contains(&format!("\n| `{header}` |")), "{header}");
     }
@@ -210,9 +233,15 @@ fn every_header_and_name_is_documented() {
     assert_eq!(queue("1.4.2").as_str(), "capability.summarize.v1");
     assert_eq!(queue("0.3.1").as_str(), "capability.summarize.v0.3");
     assert_eq!(queue("0.0.7").as_str(), "capability.summarize.v0.0.7");
-    assert_eq!(outcome_queue(Partition::new(3)).unwrap().as_str(), "outcome.3");
+    assert_eq!(
+        outcome_queue(Partition::new(3)).unwrap().as_str(),
+        "outcome.3"
+    );
     assert_eq!(control_fanout().unwrap().as_str(), "control");
-    assert_eq!(progress_topic(run).unwrap().as_str(), format!("progress.{RUN_ID}"));
+    assert_eq!(
+        progress_topic(run).unwrap().as_str(),
+        format!("progress.{RUN_ID}")
+    );
 }
 
 #[test]
