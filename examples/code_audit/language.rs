@@ -22,6 +22,15 @@ pub(crate) enum Language {
 }
 
 impl Language {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Rust,
+        Self::Markdown,
+        Self::Toml,
+        Self::Text,
+        Self::Opaque,
+    ];
+
     /// Judges a file by its name; content decides later whether `Text` is text.
     pub(crate) fn of(path: &Path) -> Self {
         if path.file_name().is_some_and(|name| name == "Cargo.lock") {

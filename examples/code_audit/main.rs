@@ -1,11 +1,21 @@
-//! Audits a source tree: finds the files, analyses each by its language, summarises each package, and
-//! writes one report.
+//! Audits a source tree with agents that nobody carries messages between.
 //!
 //! ```sh
-//! cargo run --release --example code_audit -- PATH [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR]
+//! cargo run --release -p coditect-examples --example code_audit -- PATH \
+//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR]
 //! ```
+//!
+//! The user states one task, `audit`. An orchestrator walks the tree and expands it into one analysis
+//! per file, by language, and one summary per package; agents found by capability carry them out, more
+//! than a hundred at once; an aggregator takes the summaries in as they come and makes the report:
+//! Markdown and a self-contained HTML page with a picture of the run. `agents.rs` has all that is about
+//! agents, `audit.rs` follows the run; the other files know nothing of either.
+//!
+//! It runs in one process with nothing installed. Ctrl-C cancels the run and reports what was done.
 
+mod agents;
 mod analysis;
+mod audit;
 mod cli;
 mod finding;
 mod language;
@@ -24,23 +34,22 @@ mod table;
 mod text;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
-use tokio::time::Instant;
+use coditect_core::telemetry::Telemetry;
 
 use cli::Cli;
-use model::{AuditReport, FileReport, PackageTask};
-use progress::Progress;
 use report::Page;
-use run::{NodeKind, NodeState, RunNode, RunStatistics};
 
-fn main() -> ExitCode {
+/// What a shell reports for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
     let cli = Cli::parse();
-    match audit(&cli) {
-        Ok(is_clean) => ExitCode::from(u8::from(!is_clean)),
+    match audit_and_report(&cli).await {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -48,79 +57,38 @@ fn main() -> ExitCode {
     }
 }
 
-fn audit(cli: &Cli) -> anyhow::Result<bool> {
-    let started = Instant::now();
-    let walk = walk::Walk::new(&cli.path)
-        .with_context(|| format!("cannot audit {}", cli.path.display()))?;
-    let progress = Progress::start(cli.json);
-    let mut nodes = vec![node("walk the tree", NodeKind::Plan, None, vec![])];
-    let mut packages: BTreeMap<String, (Vec<FileReport>, Vec<usize>)> = BTreeMap::new();
-    for task in walk {
-        progress.planned(1);
-        let start = Instant::now();
-        let report = analysis::analyse(&task);
-        progress.ended(&task.path);
-        let mut node = node(&task.path, NodeKind::Analyse, Some(&task.package), vec![0]);
-        node.language = Some(task.language);
-        node.duration_us = elapsed_us(start);
-        nodes.push(node);
-        let package = packages.entry(task.package).or_default();
-        package.0.push(report);
-        package.1.push(nodes.len() - 1);
-    }
-    let mut audit = AuditReport::new(cli.shown_path());
-    let mut summaries = Vec::new();
-    for (package, (files, upstream)) in packages {
-        let start = Instant::now();
-        let mut node = node(&package, NodeKind::Summarise, Some(&package), upstream);
-        audit.add(summary::summarise(PackageTask { package, files }));
-        node.duration_us = elapsed_us(start);
-        nodes.push(node);
-        summaries.push(nodes.len() - 1);
-    }
-    nodes.push(node("report", NodeKind::Report, None, summaries));
-    progress.finish();
-    let audit = audit.finish();
-    let run = RunStatistics {
-        tasks: nodes.len() as u64,
-        failed: 0,
-        autonomy: 1.0,
-        utilisation: 1.0,
-        wall_ms: elapsed_us(started) / 1_000,
-        max_concurrency: 1,
-        cancelled: false,
-    };
+async fn audit_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let _telemetry = Telemetry::builder()
+        .with_service("code_audit")
+        .with_default_filter("warn")
+        .install()?;
+    let audited = audit::audit(cli).await?;
+    let (audit, run) = (&audited.report, &audited.run);
     if let Some((markdown, html)) = cli.report_paths() {
-        report::write(
-            Page {
-                audit: &audit,
-                run: &run,
-                nodes: &nodes,
-            },
-            &markdown,
-            &html,
-        )?;
+        let page = Page {
+            audit,
+            run,
+            nodes: &audited.nodes,
+        };
+        report::write(page, &markdown, &html)?;
+        if !cli.json {
+            eprintln!("report: {} and {}", markdown.display(), html.display());
+        }
     }
-    match cli.json {
-        true => println!("{}", serde_json::json!({ "audit": &audit, "run": &run })),
-        false => println!("{}", table::render(&audit, &run)),
+    if cli.json {
+        println!("{}", serde_json::json!({ "audit": audit, "run": run }));
+    } else {
+        println!("{}", table::render(audit, run));
+    }
+    if run.cancelled {
+        eprintln!(
+            "interrupted: {} of {} tasks had ended, and the report is about those alone",
+            run.tasks - run.failed,
+            run.tasks
+        );
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     let worst = audit.tally.severities.worst();
-    Ok(cli.fail_on.is_none_or(|limit| worst < Some(limit)))
-}
-
-fn node(label: &str, kind: NodeKind, package: Option<&str>, upstream: Vec<usize>) -> RunNode {
-    RunNode {
-        label: label.to_owned(),
-        kind,
-        state: NodeState::Succeeded,
-        duration_us: 0,
-        package: package.map(str::to_owned),
-        language: None,
-        upstream,
-    }
-}
-
-fn elapsed_us(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    let is_clean = cli.fail_on.is_none_or(|limit| worst < Some(limit));
+    Ok(ExitCode::from(u8::from(!is_clean)))
 }

@@ -41,6 +41,19 @@ impl AgentCard {
         }
     }
 
+    /// Renames the agent; what it offers stays the same.
+    ///
+    /// The agents of one process have different names, so where two offer the same capability, in other versions or with
+    /// other means, at least one needs a name of its own.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        let former = std::mem::replace(&mut self.name, name.into());
+        if self.capabilities.is_empty() {
+            self.capabilities.push(former);
+        }
+        self
+    }
+
     /// Adds a capability, and lets the agent's name be only a name.
     #[must_use]
     pub fn with_capability(mut self, capability: impl Into<String>) -> Self {

@@ -14,7 +14,8 @@ use crate::context::TaskContext;
 ///
 /// The function takes its input, or a [`TaskContext`] and its input, and answers with a `Result`
 /// whose error turns into an [`AgentError`]. `capability` is what the agent offers, such as
-/// `"summarize"` or, with a version, `"summarize@1.2.0"`; it is also the agent's name.
+/// `"summarize"` or, with a version, `"summarize@1.2.0"`; it is also the agent's name, unless it is given
+/// [another](FnAgent::with_name).
 ///
 /// # Examples
 ///
@@ -52,6 +53,32 @@ pub struct FnAgent<F, Args> {
 }
 
 impl<F, Args> FnAgent<F, Args> {
+    /// Renames the agent, as [`AgentCard::with_name`] does.
+    ///
+    /// # Examples
+    ///
+    /// Two versions of a capability side by side:
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// # async fn old(text: String) -> Result<String, AgentError> { Ok(text) }
+    /// # async fn new(text: String) -> Result<String, AgentError> { Ok(text) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// let runtime = Runtime::builder()
+    ///     .agent(agent("translate@1.4.0", old).with_name("translator-1"))
+    ///     .agent(agent("translate@2.0.0", new).with_name("translator-2"))
+    ///     .start()
+    ///     .await?;
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.card = self.card.with_name(name);
+        self
+    }
+
     /// Sets how many tasks the agent takes at once.
     #[must_use]
     pub fn with_concurrency(mut self, tasks: usize) -> Self {

@@ -207,6 +207,19 @@ impl PlanBuilder {
         TaskRef::of_value(self.id, binding)
     }
 
+    /// Makes one reference of many, for tuples that hold a list.
+    ///
+    /// As in any list, tasks that did not succeed are left out where the task that takes it runs all
+    /// the same.
+    pub fn list<T>(&mut self, tasks: impl IntoIterator<Item = TaskRef<T>>) -> TaskRef<Vec<T>> {
+        let input = IntoInput::<Vec<T>>::into_input(tasks.into_iter().collect::<Vec<_>>());
+        for plan in input.plans {
+            self.check_owner(plan, "list");
+        }
+        // Only values can fail to be written, and these are references.
+        TaskRef::of_value(self.id, input.binding.unwrap_or_default())
+    }
+
     /// Sets how a task is to be run.
     pub fn configure<T>(
         &mut self,

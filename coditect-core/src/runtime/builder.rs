@@ -248,7 +248,7 @@ fn check_names(hosted: &[Arc<Hosted>]) -> Result<(), Error> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(format!(
-            "two agents are named `{}`",
+            "two agents are named `{}`; give one of them another name with `with_name`",
             pair[0]
         ))),
         None => Ok(()),

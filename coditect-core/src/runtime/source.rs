@@ -10,6 +10,9 @@ use coditect_state::{MemoryStore, StateStore};
 
 use crate::error::Error;
 
+/// What the bus is given beyond the largest output for what an envelope says of it.
+const ENVELOPE_ROOM: usize = 1024;
+
 macro_rules! source {
     ($(#[$doc:meta])* $name:ident, $port:ty, $what:literal) => {
         $(#[$doc])*
@@ -82,7 +85,9 @@ impl BusSource {
         match &self.0 {
             Source::Made(bus) => Ok(Arc::clone(bus)),
             Source::Url(url) if scheme(url) == "memory" => Ok(Arc::new(
-                MemoryBus::builder().with_max_payload(max_payload).build(),
+                MemoryBus::builder()
+                    .with_max_payload(max_payload.saturating_add(ENVELOPE_ROOM))
+                    .build(),
             )),
             Source::Url(url) => Err(Self::unknown(url)),
         }

@@ -12,7 +12,8 @@ use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
 use super::hosted::{Hosted, Slot};
-use super::local::{attempt_span, publish_outcome};
+use super::local::attempt_span;
+use super::report::publish_outcome;
 use super::{Enrolled, Worker};
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::error::Error;
@@ -187,7 +188,7 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         attempt: name.attempt,
         ended,
     };
-    if publish_outcome(&*worker.services.ports.bus, message.partition, &outcome).await {
+    if publish_outcome(&*worker.services.ports.bus, message.partition, outcome).await {
         settle(delivery.ack()).await;
     } else {
         settle(delivery.nack(RESUBSCRIBE)).await;

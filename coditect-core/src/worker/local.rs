@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{Destination, MessageBus};
 use coditect_dag::journal::Partition;
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
@@ -14,9 +13,10 @@ use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
 use super::consume::{Question, respond};
+use super::report::publish_outcome;
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, TaskContext};
-use crate::wire::{self, Outcome};
+use crate::wire::Outcome;
 
 /// A task that a coordinator gives to a slot of its own process.
 pub(crate) struct LocalJob {
@@ -73,7 +73,7 @@ impl Worker {
                 ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await {
-                publish_outcome(&*worker.services.ports.bus, job.partition, &returned.0).await;
+                publish_outcome(&*worker.services.ports.bus, job.partition, returned.0).await;
             }
         });
     }
@@ -117,31 +117,4 @@ pub(super) fn attempt_span(
     attempt: Attempt,
 ) -> tracing::Span {
     tracing::info_span!("attempt", %agent, %run, task = key, attempt = attempt.get())
-}
-
-/// Publishes an outcome to its partition's queue; says whether that was confirmed.
-pub(super) async fn publish_outcome(
-    bus: &dyn MessageBus,
-    partition: Partition,
-    outcome: &Outcome,
-) -> bool {
-    let published = async {
-        let queue = wire::outcome_queue(partition)?;
-        let envelope = outcome.to_envelope()?;
-        bus.publish(&Destination::Queue(queue), envelope)
-            .await
-            .map_err(|refused| crate::Error::from(coditect_bus::Error::from(refused)))
-    };
-    match published.await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(
-                run = %outcome.run,
-                task = %outcome.task,
-                error = &error as &dyn std::error::Error,
-                "an outcome could not be published; the task will be delivered again"
-            );
-            false
-        }
-    }
 }

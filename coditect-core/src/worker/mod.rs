@@ -5,6 +5,7 @@ mod consume;
 mod hosted;
 mod local;
 mod membership;
+mod report;
 
 use std::sync::Arc;
 
