@@ -11,29 +11,68 @@ use coditect_core::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
 const ROUNDS: usize = 7;
 /// The graph: layers of tasks, each of which waits for three of the layer above.
 const LAYERS: usize = 100;
 const WIDTH: usize = 1000;
 const REQUESTS: usize = 20_000;
+const AGENTS: u32 = 10_000;
 
 const NOOP: Call<(), ()> = Call::new("noop");
 const ECHO: Call<u64, u64> = Call::new("echo");
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failed> {
+    // First, while the process has no memory that was used and given back.
+    idle_agents().await?;
     let runtime = Runtime::builder()
         .agent(agent("noop", async |(): ()| Ok::<_, AgentError>(())))
         .agent(agent("echo", async |x: u64| Ok::<_, AgentError>(x)))
         .start()
         .await?;
     graph(&runtime).await?;
-    request_reply(&runtime).await?;
+    // A spawned task, as in a server: the main future of a multi-threaded runtime has a thread of its
+    // own, and to wake that costs more than a whole request.
+    let asker = runtime.clone();
+    tokio::spawn(async move { request_reply(&asker).await }).await??;
     runtime.shutdown().await?;
     Ok(())
 }
 
-async fn graph(runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
+/// What an agent costs that has nothing to do, from the memory of the whole process.
+async fn idle_agents() -> Result<(), Failed> {
+    let before = resident_kib()?;
+    let mut builder = Runtime::builder();
+    for number in 0..AGENTS {
+        let noop = agent(format!("idle-{number}"), async |(): ()| {
+            Ok::<_, AgentError>(())
+        });
+        builder = builder.agent(noop);
+    }
+    let begun = Instant::now();
+    let runtime = builder.start().await?;
+    let started = begun.elapsed();
+    let after = resident_kib()?;
+    println!(
+        "{AGENTS} idle agents: {:.1} KiB each, started in {:.2} s",
+        after.saturating_sub(before) as f64 / f64::from(AGENTS),
+        started.as_secs_f64(),
+    );
+    runtime.shutdown().await?;
+    Ok(())
+}
+
+/// The resident memory of this process, where Linux tells it.
+fn resident_kib() -> Result<u64, Failed> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(number.ok_or("no VmRSS in /proc/self/status")?.parse()?)
+}
+
+async fn graph(runtime: &Runtime) -> Result<(), Failed> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let begun = Instant::now();
@@ -132,7 +171,7 @@ fn spawn_bare(
     });
 }
 
-async fn request_reply(runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
+async fn request_reply(runtime: &Runtime) -> Result<(), Failed> {
     let (questions, mut asked) = mpsc::channel::<(u64, oneshot::Sender<u64>)>(64);
     let echo = tokio::spawn(async move {
         while let Some((x, answer)) = asked.recv().await {
