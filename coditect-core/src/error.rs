@@ -26,6 +26,30 @@ pub enum ErrorKind {
 }
 
 /// An error of the runtime or of a run.
+///
+/// `Display` is this level only; the chain of sources tells the rest. For a run that ended without a
+/// result, [`failure`](Error::failure) says which task failed and why.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+/// use coditect_core::ErrorKind;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), coditect_core::Error> {
+/// async fn refuse(_: ()) -> Result<(), AgentError> {
+///     Err(AgentError::permanent("not on a Sunday"))
+/// }
+/// let runtime = Runtime::builder().agent(agent("refuse", refuse)).start().await?;
+/// let refused: Result<(), _> = runtime.run(&call("refuse"), ()).await;
+/// let error = refused.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Failed);
+/// let failure = error.failure().expect("a run that failed has one");
+/// assert_eq!(failure.to_string(), "task `refuse`: not on a Sunday");
+/// # runtime.shutdown().await
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

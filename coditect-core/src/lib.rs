@@ -2,8 +2,8 @@
 //!
 //! A user states a task once; an [`Orchestrator`] decomposes it into a [`Plan`] of tasks; [`Agent`]s,
 //! found by capability, carry them out wherever they run; a [`ResultAggregator`] combines what they
-//! answer. A [`Runtime`] does all of it in one process with nothing installed, and the same program
-//! goes distributed by changing the URLs it is built with.
+//! answer. A [`Runtime`] does all of it in one process with nothing installed. Bus, registry and state are
+//! ports: runtimes that are given the same ones work together and go on with each other's runs.
 //!
 //! ```
 //! use coditect_core::prelude::*;
@@ -45,6 +45,19 @@
 //! the store; nothing acknowledged is ever lost. A handler may therefore be called twice for one task,
 //! and what it does outside should be [idempotent](TaskContext::idempotency_key) or wrapped in
 //! [`TaskContext::once`].
+//!
+//! # Where to begin
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | do tasks | [`agent`] for a function, [`Agent`] for a type, [`TaskContext`] for what a handler can do |
+//! | split a task into others | [`orchestrator`], [`Plan::builder`], [`TaskRef`] |
+//! | combine many results | [`aggregate`]: ready-made ones and [`ResultAggregator`] |
+//! | say how a task is run: priority, timeout, retries | [`PlanBuilder::configure`] with [`TaskSettings`] |
+//! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
+//! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
+//! | ask an agent without a run | [`Runtime::request`] |
+//! | set a process up and end it in peace | [`RuntimeBuilder`], [`Runtime::shutdown_on_signal`] |
 //!
 //! # The parts
 //!

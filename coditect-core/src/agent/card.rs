@@ -14,6 +14,21 @@ pub(crate) const DEFAULT_CONCURRENCY: usize = 128;
 /// Describes an agent: its name, what it can do, and how much of it at once.
 ///
 /// Names and versions are checked when the runtime starts.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use coditect_core::AgentCard;
+///
+/// let card = AgentCard::new("reader")
+///     .with_capability("read-pdf@2.1.0")
+///     .with_capability("read-html")
+///     .with_description("turns documents into text")
+///     .with_concurrency(8)
+///     .with_timeout(Duration::from_secs(60));
+/// assert_eq!((card.name(), card.concurrency()), ("reader", 8));
+/// ```
 #[derive(Clone, Debug)]
 pub struct AgentCard {
     name: String,
@@ -54,7 +69,8 @@ impl AgentCard {
         self
     }
 
-    /// Adds a capability, and lets the agent's name be only a name.
+    /// Adds a capability, as `name` or `name@version`. From the first one on, the agent's own name is only
+    /// a name.
     #[must_use]
     pub fn with_capability(mut self, capability: impl Into<String>) -> Self {
         self.capabilities.push(capability.into());

@@ -1,4 +1,36 @@
 //! Results of many tasks combined into one, as they come.
+//!
+//! A plan names an [`Aggregation`] and the tasks that it is over; every coordinator makes the
+//! [`ResultAggregator`] of that name. The ready-made ones need no registration:
+//!
+//! | aggregation | answers with | has enough when | fails when |
+//! |---|---|---|---|
+//! | [`collect_all`] | all outputs, in the order of the plan | all have ended | one failed |
+//! | [`collect_succeeded`] | the outputs there are | all have ended | never |
+//! | [`first_success`] | the first output | one has succeeded | all failed |
+//! | [`quorum`] | as many outputs as were asked for | so many have succeeded | so many cannot any more |
+//! | [`majority_vote`] | the output that more than half agree on | one has its majority | none can any more |
+//! | [`reduce`], registered under a name | what a function folds | all have ended | one failed |
+//!
+//! ```
+//! use coditect_core::prelude::*;
+//!
+//! const GUESS: Call<u64, u64> = Call::new("guess");
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), coditect_core::Error> {
+//! let runtime = Runtime::builder()
+//!     .agent(agent("guess", async |x: u64| Ok::<_, AgentError>(x / 2)))
+//!     .start()
+//!     .await?;
+//! let mut plan = Plan::builder();
+//! let guesses: Vec<_> = (0..3).map(|x| plan.task(format!("guess-{x}"), &GUESS, 2 + x)).collect();
+//! let plan = plan.aggregate(majority_vote(), guesses)?;
+//! let run = runtime.submit_plan(plan).await?;
+//! assert_eq!(run.result().await?, 1); // 2 and 3 say 1, 4 says 2
+//! # runtime.shutdown().await
+//! # }
+//! ```
 
 mod builtin;
 mod catalogue;

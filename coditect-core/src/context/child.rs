@@ -15,7 +15,12 @@ use crate::failure::FailureKind;
 use crate::plan::{Call, Plan};
 use crate::run::{RunHandle, SubmitOptions};
 
+/// How many requests may be nested in each other, so that agents that call in circles come to an end.
+const MAX_NESTED: u32 = 16;
+
 /// A question to another agent, asked when it is awaited.
+///
+/// Made by [`TaskContext::request`].
 #[must_use = "a request is made when it is awaited"]
 pub struct ChildRequest<O> {
     context: TaskContext,
@@ -43,12 +48,11 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
         let context = &self.context;
         let parent = context.run_or_error("request")?;
         let scope = context.inner.scope.fields();
-        let limit = crate::run::RunLimits::default().max_requests_deep;
-        if scope.depth >= limit {
+        if scope.depth >= MAX_NESTED {
             return Err(AgentError::of(
                 FailureKind::Permanent,
                 format!(
-                    "{limit} requests are nested in each other; agents may be calling in circles"
+                    "{MAX_NESTED} requests are nested in each other; agents may be calling in circles"
                 ),
             ));
         }

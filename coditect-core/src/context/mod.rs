@@ -31,6 +31,29 @@ use crate::worker::Slot;
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
 /// Cloning is cheap, and clones may be sent to tasks that the handler spawns.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+///
+/// const TRANSLATE: Call<String, String> = Call::new("translate");
+///
+/// async fn chapter(context: TaskContext, paragraphs: Vec<String>) -> Result<String, AgentError> {
+///     let count = paragraphs.len();
+///     let mut text = String::new();
+///     for (number, paragraph) in paragraphs.into_iter().enumerate() {
+///         if context.is_cancelled() {
+///             return Err(AgentError::retryable("stopped half way"));
+///         }
+///         context.progress(number as f64 / count as f64, format!("paragraph {number}"));
+///         // A later attempt of this task meets the answers that this one has had.
+///         text += &context.request(&format!("paragraph-{number}"), &TRANSLATE, paragraph).await?;
+///     }
+///     Ok(text)
+/// }
+/// # let _ = Runtime::builder().agent(agent("chapter", chapter));
+/// ```
 #[derive(Clone)]
 pub struct TaskContext {
     inner: Arc<Inner>,
@@ -218,11 +241,22 @@ impl TaskContext {
             .transpose()?)
     }
 
-    /// The values that the agents of this run share.
+    /// The values that the agents of this run share. They are not deleted with the run.
     ///
     /// # Errors
     ///
     /// Outside of a run there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// async fn note(context: TaskContext, place: String) -> Result<(), AgentError> {
+    ///     context.blackboard()?.put("last-seen", &place).await?;
+    ///     Ok(())
+    /// }
+    /// # let _ = Runtime::builder().agent(agent("note", note));
+    /// ```
     pub fn blackboard(&self) -> Result<Blackboard, AgentError> {
         let run = self.run_or_error("blackboard")?;
         Ok(Blackboard::new(

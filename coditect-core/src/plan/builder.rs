@@ -250,7 +250,8 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// The first mistake made while the plan was written. Cycles are found when the plan is taken up.
+    /// The first mistake made while the plan was written. Cycles, which only [`after`](Self::after) can
+    /// make, are found when the plan is submitted, or taken up as the answer of a task.
     pub fn output<O>(mut self, output: impl IntoInput<O>) -> Result<Plan<O>, Error> {
         let input = output.into_input();
         for plan in input.plans {

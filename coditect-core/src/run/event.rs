@@ -71,7 +71,8 @@ pub struct TaskInfo {
 /// The events of a run, from its beginning to its end.
 ///
 /// They are read from the journal, so a slow reader misses nothing and holds nobody up; only
-/// [progress](RunEventKind::Progress) is a hint that may be missed.
+/// [progress](RunEventKind::Progress) is a hint that may be missed. Made by
+/// [`RunHandle::events`](crate::RunHandle::events), which has an example.
 pub struct EventStream {
     run: RunId,
     ports: Arc<Ports>,

@@ -18,6 +18,36 @@ use crate::ports::Ports;
 /// Attached to a run, in this or another process.
 ///
 /// Everything it tells is read from the journal. Dropping it detaches and cancels nothing.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+///
+/// const DOUBLE: Call<u64, u64> = Call::new("double");
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), coditect_core::Error> {
+/// let runtime = Runtime::builder()
+///     .agent(agent("double", async |x: u64| Ok::<_, AgentError>(2 * x)))
+///     .start()
+///     .await?;
+/// let run = runtime.submit(&DOUBLE, 21).await?;
+///
+/// let mut events = run.events().await?;
+/// while let Some(event) = events.next().await? {
+///     if let RunEventKind::Settled(task, state, _) = event.kind {
+///         assert_eq!((task.path.as_str(), state.to_string().as_str()), ("double", "succeeded"));
+///     }
+/// }
+/// assert_eq!(run.result().await?, 42);
+///
+/// // Anybody who knows the id can come back later.
+/// let again = runtime.attach::<u64>(run.id());
+/// assert_eq!(again.result().await?, 42);
+/// # runtime.shutdown().await
+/// # }
+/// ```
 pub struct RunHandle<O> {
     run: RunId,
     ports: Arc<Ports>,

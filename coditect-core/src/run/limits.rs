@@ -4,6 +4,21 @@ use coditect_dag::Limits;
 use serde::{Deserialize, Serialize};
 
 /// Bounds what the plans of a run may add to it, so that no agent can make a run without end.
+///
+/// # Examples
+///
+/// ```
+/// use coditect_core::prelude::*;
+/// use coditect_core::RunLimits;
+///
+/// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+/// const AUDIT: Call<String, u64> = Call::new("audit");
+/// let limits = RunLimits::default().with_max_depth(2).with_max_tasks(10_000);
+/// let run = runtime.submit(&AUDIT, "src".to_owned()).limits(limits).await?;
+/// # let _ = run;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -14,8 +29,6 @@ pub struct RunLimits {
     pub max_width: u32,
     /// How many tasks the run may have in all; 10,000,000.
     pub max_tasks: u32,
-    /// How many runs may nest by child requests; 16.
-    pub max_requests_deep: u32,
 }
 
 impl Default for RunLimits {
@@ -24,7 +37,6 @@ impl Default for RunLimits {
             max_depth: 8,
             max_width: 1_000_000,
             max_tasks: 10_000_000,
-            max_requests_deep: 16,
         }
     }
 }

@@ -11,7 +11,26 @@ use super::event::{EventStream, RunEventKind};
 use crate::error::Error;
 use crate::ports::Ports;
 
-/// What a run has done so far.
+/// What a run has done so far; made by [`RunHandle::report`](crate::RunHandle::report).
+///
+/// # Examples
+///
+/// ```
+/// # use coditect_core::{Error, RunHandle, TaskState};
+/// # async fn example(run: RunHandle<()>) -> Result<(), Error> {
+/// let report = run.report().await?;
+/// println!(
+///     "{} tasks, {} failed, {} attempts in {:?}, up to {} at once, {:.0} % without a person",
+///     report.tasks.len(),
+///     report.count(TaskState::Failed),
+///     report.attempts,
+///     report.wall,
+///     report.peak,
+///     100.0 * report.autonomy(),
+/// );
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct RunReport {
     /// The run.

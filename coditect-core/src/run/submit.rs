@@ -165,6 +165,42 @@ impl PreparedRuns {
 }
 
 /// A run about to be submitted; awaiting it submits it.
+///
+/// Made by [`Runtime::submit`](crate::Runtime::submit) and
+/// [`Runtime::submit_plan`](crate::Runtime::submit_plan).
+///
+/// # Errors
+///
+/// Awaiting it fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a plan that is unsound, goes
+/// over a limit, or has an input that an agent of this process does not take, with
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) for a runtime that has shut down, and with
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the journal cannot be reached.
+///
+/// # Cancel safety
+///
+/// A dropped future may have submitted the run. With an
+/// [idempotency key](Submit::idempotency_key) it can be submitted again, and is the same run.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use coditect_core::prelude::*;
+///
+/// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+/// const REPORT: Call<String, String> = Call::new("report");
+/// let run = runtime
+///     .submit(&REPORT, "2026-01".to_owned())
+///     .idempotency_key("report-2026-01")
+///     .tenant("acme")
+///     .label("kind", "monthly")
+///     .priority(Priority::P2)
+///     .deadline(Duration::from_secs(3600))
+///     .await?;
+/// println!("{}", run.id());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a run is submitted when this is awaited"]
 pub struct Submit<O> {
     submitter: Result<Submitter, Error>,

@@ -28,6 +28,44 @@ use crate::worker::{Hosted, Worker};
 const DEFAULT_PARTITIONS: u16 = 8;
 
 /// Describes a runtime; made by [`Runtime::builder`].
+///
+/// # Examples
+///
+/// Two runtimes that share their ports, as two processes would: one coordinates, the other works.
+///
+/// ```
+/// use std::sync::Arc;
+/// use coditect_core::bus::{MemoryBus, MessageBus};
+/// use coditect_core::dag::journal::{MemoryJournal, RunJournal};
+/// use coditect_core::prelude::*;
+/// use coditect_core::registry::{MemoryRegistry, Registry};
+/// use coditect_core::state::{MemoryStore, StateStore};
+///
+/// const DOUBLE: Call<u64, u64> = Call::new("double");
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), coditect_core::Error> {
+/// let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
+/// let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
+/// let journal: Arc<dyn RunJournal> = Arc::new(MemoryJournal::default());
+/// let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+/// let shared = || {
+///     Runtime::builder()
+///         .bus(Arc::clone(&bus))
+///         .registry(Arc::clone(&registry))
+///         .state((Arc::clone(&journal), Arc::clone(&store)))
+/// };
+/// let coordinator = shared().start().await?;
+/// let worker = shared()
+///     .worker_only()
+///     .agent(agent("double", async |x: u64| Ok::<_, AgentError>(2 * x)))
+///     .start()
+///     .await?;
+/// assert_eq!(coordinator.run(&DOUBLE, 21).await?, 42);
+/// worker.shutdown().await?;
+/// coordinator.shutdown().await
+/// # }
+/// ```
 #[must_use = "a runtime is described until it is started"]
 pub struct RuntimeBuilder {
     agents: Vec<Arc<dyn ErasedAgent>>,

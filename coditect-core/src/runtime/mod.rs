@@ -73,7 +73,6 @@ struct Inner {
 
 impl Runtime {
     /// Starts to describe a runtime.
-    #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
@@ -123,7 +122,8 @@ impl Runtime {
 
     /// Asks an agent without making a run of it: nothing is kept, nothing is tried again.
     ///
-    /// An agent of this process answers without the bus if it has a free slot.
+    /// Where an agent of this process offers it, that agent answers without the bus, as soon as it has
+    /// a slot. An orchestrator needs a run: [`submit`](Self::submit) the call instead.
     ///
     /// # Examples
     ///
