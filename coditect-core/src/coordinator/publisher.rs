@@ -45,15 +45,13 @@ impl Publisher {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::new();
         while self.inbox.recv_many(&mut waiting, WAITING).await > 0 {
-            let mut envelopes = waiting.drain(..).peekable();
             let mut batches: Vec<(Destination, Vec<Envelope>)> = Vec::new();
-            while let Some((to, envelope)) = envelopes.next() {
+            for (to, envelope) in waiting.drain(..) {
                 match batches.last_mut() {
                     Some((last, batch)) if *last == to => batch.push(envelope),
                     _ => batches.push((to, vec![envelope])),
                 }
             }
-            drop(envelopes);
             for (to, batch) in batches {
                 if !self.publish(&to, batch).await {
                     return;

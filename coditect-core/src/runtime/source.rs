@@ -58,6 +58,9 @@ macro_rules! source {
     };
 }
 
+/// Where runs are kept, and where what their agents share is.
+type StatePorts = (Arc<dyn RunJournal>, Arc<dyn StateStore>);
+
 #[derive(Clone)]
 enum Source<T> {
     Url(String),
@@ -77,7 +80,7 @@ source! {
 source! {
     /// A place for runs and shared values: a URL, `memory:` for this process, or ports made by the
     /// caller.
-    StateSource, (Arc<dyn RunJournal>, Arc<dyn StateStore>), "state store"
+    StateSource, StatePorts, "state store"
 }
 
 impl BusSource {
@@ -105,10 +108,7 @@ impl RegistrySource {
 }
 
 impl StateSource {
-    pub(super) fn open(
-        &self,
-        partitions: PartitionCount,
-    ) -> Result<(Arc<dyn RunJournal>, Arc<dyn StateStore>), Error> {
+    pub(super) fn open(&self, partitions: PartitionCount) -> Result<StatePorts, Error> {
         match &self.0 {
             Source::Made((journal, store)) => Ok((Arc::clone(journal), Arc::clone(store))),
             Source::Url(url) if scheme(url) == "memory" => {
