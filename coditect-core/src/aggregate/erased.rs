@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coditect_dag::TaskId;
 use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
 
 use super::{ResultAggregator, TaskOutcome, Verdict};
 use crate::agent::encode_output;
@@ -23,42 +24,34 @@ pub(crate) enum Absorbed {
 
 /// An aggregator that takes and makes JSON.
 pub(crate) trait ErasedAggregator: Send {
-    fn begin(&mut self, expected: usize);
+    fn begin(&mut self, expected: usize) -> Result<(), Failure>;
     fn absorb(&mut self, task: TaskId, key: &Arc<str>, result: Result<&[u8], Failure>) -> Absorbed;
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Bytes, Failure>>;
 }
 
 impl<A: ResultAggregator> ErasedAggregator for A {
-    fn begin(&mut self, expected: usize) {
-        ResultAggregator::begin(self, expected);
+    fn begin(&mut self, expected: usize) -> Result<(), Failure> {
+        let begin = AssertUnwindSafe(|| ResultAggregator::begin(self, expected));
+        catch_unwind(begin).map_err(|panic| aggregator_panic(&*panic))
     }
 
     fn absorb(&mut self, task: TaskId, key: &Arc<str>, result: Result<&[u8], Failure>) -> Absorbed {
-        let result = match result {
-            Ok(output) => match serde_json::from_slice(output) {
-                Ok(value) => Ok(value),
-                Err(error) => {
-                    return Absorbed::Broken(
-                        Failure::new(
-                            FailureKind::InvalidInput,
-                            format!("the aggregator does not take this output: {error}"),
-                        )
-                        .with_task(&**key),
-                    );
-                }
-            },
-            Err(failure) => Err(failure),
-        };
-        let outcome = TaskOutcome {
-            task,
-            key: Arc::clone(key),
-            result,
-        };
-        // An aggregator that panicked is not asked again.
-        let absorb = AssertUnwindSafe(|| ResultAggregator::absorb(self, outcome));
+        // An aggregator that panicked is not asked again; how its input is read is its own code too.
+        let absorb = AssertUnwindSafe(|| {
+            let result = match result {
+                Ok(output) => Ok(read(output, key)?),
+                Err(failure) => Err(failure),
+            };
+            let key = Arc::clone(key);
+            Ok(ResultAggregator::absorb(
+                self,
+                TaskOutcome { task, key, result },
+            ))
+        });
         match catch_unwind(absorb) {
-            Ok(Verdict::Continue) => Absorbed::Continue,
-            Ok(Verdict::Enough) => Absorbed::Enough,
+            Ok(Ok(Verdict::Continue)) => Absorbed::Continue,
+            Ok(Ok(Verdict::Enough)) => Absorbed::Enough,
+            Ok(Err(failure)) => Absorbed::Broken(failure),
             Err(panic) => Absorbed::Broken(aggregator_panic(&*panic)),
         }
     }
@@ -71,6 +64,16 @@ impl<A: ResultAggregator> ErasedAggregator for A {
             encode_output(&output)
         })
     }
+}
+
+fn read<I: DeserializeOwned>(output: &[u8], key: &str) -> Result<I, Failure> {
+    serde_json::from_slice(output).map_err(|error| {
+        Failure::new(
+            FailureKind::InvalidInput,
+            format!("the aggregator does not take this output: {error}"),
+        )
+        .with_task(key)
+    })
 }
 
 /// What becomes of a run whose aggregator panicked.

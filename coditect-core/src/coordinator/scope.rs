@@ -64,7 +64,7 @@ impl Scope {
                 for position in over {
                     members[*position as usize] = true;
                 }
-                aggregator.begin(members.iter().filter(|member| **member).count());
+                aggregator.begin(members.iter().filter(|member| **member).count())?;
                 Aggregation::Running {
                     aggregator: Mutex::new(aggregator),
                     members,
