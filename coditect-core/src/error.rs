@@ -50,7 +50,6 @@ pub enum ErrorKind {
 /// # runtime.shutdown().await
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -85,28 +84,29 @@ impl Error {
     }
 
     pub(crate) fn of_run(failure: Failure) -> Self {
-        let (kind, message) = match failure.kind {
-            FailureKind::Cancelled => (ErrorKind::Cancelled, "the run was cancelled"),
-            FailureKind::DeadlineExceeded | FailureKind::Unserved => {
-                (ErrorKind::DeadlineExceeded, "the run missed its deadline")
-            }
-            FailureKind::InvalidInput | FailureKind::InvalidPlan | FailureKind::TooLarge => {
-                (ErrorKind::Invalid, "the run was given something invalid")
-            }
-            _ => (ErrorKind::Failed, "the run failed"),
-        };
-        Self {
-            kind,
-            message: message.to_owned(),
-            source: Some(Box::new(failure.clone())),
-            failure: Some(Box::new(failure)),
-        }
+        Self::of_failure("run", failure)
     }
 
     pub(crate) fn of_request(failure: Failure) -> Self {
+        Self::of_failure("request", failure)
+    }
+
+    fn of_failure(what: &str, failure: Failure) -> Self {
+        let (kind, fate) = match failure.kind {
+            FailureKind::Cancelled => (ErrorKind::Cancelled, "was cancelled"),
+            FailureKind::DeadlineExceeded | FailureKind::Unserved => {
+                (ErrorKind::DeadlineExceeded, "missed its deadline")
+            }
+            FailureKind::InvalidInput | FailureKind::InvalidPlan | FailureKind::TooLarge => {
+                (ErrorKind::Invalid, "was given something invalid")
+            }
+            _ => (ErrorKind::Failed, "failed"),
+        };
         Self {
-            message: "the agent did not answer the request".to_owned(),
-            ..Self::of_run(failure)
+            kind,
+            message: format!("the {what} {fate}"),
+            source: Some(Box::new(failure.clone())),
+            failure: Some(Box::new(failure)),
         }
     }
 
@@ -126,6 +126,20 @@ impl Error {
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_deref()
+    }
+}
+
+/// Shows the failure once, as the source.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Error");
+        shown
+            .field("kind", &self.kind)
+            .field("message", &self.message);
+        if let Some(source) = &self.source {
+            shown.field("source", source);
+        }
+        shown.finish()
     }
 }
 
@@ -184,5 +198,25 @@ impl From<coditect_state::Error> for Error {
             ErrorKind::Invalid
         };
         Self::new(kind, "the state store refused").with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_by_the_chain_and_shown_once() {
+        let failure = Failure::new(FailureKind::Permanent, "no such page").with_task("fetch");
+        for (error, text) in [
+            (Error::of_run(failure.clone()), "the run failed"),
+            (Error::of_request(failure.clone()), "the request failed"),
+        ] {
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error.failure(), Some(&failure));
+            let source = error.source().expect("the failure").to_string();
+            assert_eq!(source, "task `fetch`: no such page");
+            assert_eq!(format!("{error:?}").matches("no such page").count(), 1);
+        }
     }
 }

@@ -125,6 +125,13 @@ where
 
 /// A function that [`agent`] takes; implemented for functions of an input, and of a context and an
 /// input. `Args` only tells the two apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no function that an agent can be made of",
+    label = "not an `async fn(Input) -> Result<Output, Error>`, with or without a `TaskContext` before the input",
+    note = "the input must be owned and implement `DeserializeOwned + Send`, the output `Serialize + Send`",
+    note = "the error must turn into an `AgentError`, as every `std::error::Error + Send + Sync` does; others by `.map_err(AgentError::from_boxed)`",
+    note = "the function's future must be `Send`: nothing that is not, such as an `Rc`, may live across an `.await`"
+)]
 pub trait Handler<Args>: Send + Sync + 'static {
     /// The function's input.
     type Input: DeserializeOwned + Send + 'static;

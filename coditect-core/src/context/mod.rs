@@ -320,7 +320,7 @@ impl TaskContext {
         self.run().ok_or_else(|| {
             AgentError::of(
                 FailureKind::Permanent,
-                format!("`{what}` belongs to runs, and this is a request outside of any"),
+                format!("`{what}` needs a run, and this is a mere request: submit a run instead"),
             )
         })
     }

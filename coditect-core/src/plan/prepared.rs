@@ -31,7 +31,10 @@ impl PreparedPlan {
             .iter()
             .map(|call| {
                 call.parse::<Requirement>().map_err(|error| {
-                    Error::invalid(format!("`{call}` names no capability")).with_source(error)
+                    Error::invalid(format!(
+                        "`{call}` is no requirement such as `count` or `count@^1.2`"
+                    ))
+                    .with_source(error)
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -79,6 +79,11 @@ impl<T> fmt::Debug for TaskRef<T> {
 /// References make the task depend on the tasks that they stand for. In a list, tasks that did not
 /// succeed are left out (which happens only where the task runs [whatever its upstreams'
 /// fate](super::TaskSettings::run_after_failure)); elsewhere they are `null`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no input of type `{T}`",
+    label = "expected a `{T}`, or what stands for one in a plan",
+    note = "an input is a value of the very type, such as a `String` where a `&str` is at hand, a `TaskRef` of it, or a `Vec` or tuple of `TaskRef`s where it is a `Vec` or tuple"
+)]
 pub trait IntoInput<T> {
     #[doc(hidden)]
     fn into_input(self) -> Input;

@@ -155,7 +155,10 @@ impl Runtime {
         Ok(self.journal().list(filter).await?)
     }
 
-    /// The message bus.
+    /// The message bus, for messages of your own.
+    ///
+    /// Agents are not reached by sending to their capability here, which has queues and a form of its own: give them
+    /// tasks by [`submit`](Self::submit), or questions by [`request`](Self::request).
     #[must_use]
     pub fn bus(&self) -> &Arc<dyn MessageBus> {
         &self.inner.submitter.ports().bus

@@ -42,7 +42,10 @@ impl<O> Request<O> {
         Self {
             runtime,
             requirement: name.parse().map_err(|error: coditect_registry::Error| {
-                Error::invalid(format!("`{name}` names no capability")).with_source(error)
+                Error::invalid(format!(
+                    "`{name}` is no requirement such as `count` or `count@^1.2`"
+                ))
+                .with_source(error)
             }),
             input: encode_output(input).map_err(Error::of_run),
             patience: PATIENCE,

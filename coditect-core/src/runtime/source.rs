@@ -48,6 +48,11 @@ macro_rules! source {
 
         impl $name {
             fn unknown(url: &str) -> Error {
+                if scheme(url).is_empty() {
+                    return Error::invalid(concat!(
+                        "a ", $what, " is named by a URL such as `memory:`, and this one has no scheme",
+                    ));
+                }
                 Error::invalid(format!(
                     "no {} is known for URLs that begin with `{}:`; this build knows `memory:`",
                     $what,
