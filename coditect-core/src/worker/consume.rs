@@ -133,7 +133,7 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         }
     };
     if !slot.hosted().offers(&message.requirement) {
-        return settle(delivery.nack(OTHER_VERSION)).await;
+        return pass_on(&worker, delivery).await;
     }
     let clock = &worker.services.ports.clock;
     if message
@@ -192,6 +192,19 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         settle(delivery.ack()).await;
     } else {
         settle(delivery.nack(RESUBSCRIBE)).await;
+    }
+}
+
+/// Leaves a task to a consumer of another version.
+///
+/// It is published anew, under its own id: every giving back counts as a delivery, and a task that only
+/// busy agents can do would soon be set aside.
+async fn pass_on(worker: &Worker, delivery: Delivery) {
+    let to = Destination::Queue(delivery.queue().clone());
+    let again = delivery.envelope().clone().with_delay(OTHER_VERSION);
+    match worker.services.ports.bus.publish(&to, again).await {
+        Ok(()) => settle(delivery.ack()).await,
+        Err(_) => settle(delivery.nack(OTHER_VERSION)).await,
     }
 }
 
