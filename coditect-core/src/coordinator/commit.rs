@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::{Delivery, Destination, Envelope};
+use coditect_bus::{Delivery, Destination};
 use coditect_dag::{Attempt, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use super::owner::{Lost, Owner};
-use super::publisher::Outbox;
 use crate::wire::{self, Control, Stop, TaskMessage};
 use crate::worker::{LocalJob, Slot};
 
@@ -71,7 +70,7 @@ impl Owner {
                     slot,
                 } => self.launch(run, task, attempt, token, slot),
                 Deferred::Publish { run, task, attempt } => {
-                    self.publish(run, task, attempt).await?
+                    self.publish(run, task, attempt);
                 }
                 Deferred::StopLocal(token) => token.cancel(),
                 Deferred::StopRemote(attempt) => stop.push(attempt),
@@ -90,7 +89,8 @@ impl Owner {
             }
         }
         self.deferred = deferred;
-        self.stop_remote(stop).await
+        self.stop_remote(stop);
+        self.outbox.flush()
     }
 
     fn launch(
@@ -125,15 +125,10 @@ impl Owner {
         });
     }
 
-    /// Hands a task to the publisher, which has room: a dispatch looks first.
-    pub(super) async fn publish(
-        &mut self,
-        run: RunId,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<(), Lost> {
+    /// Hands a task to the publisher.
+    fn publish(&mut self, run: RunId, task: TaskId, attempt: Attempt) {
         let Some(active) = self.runs.get(&run) else {
-            return Ok(());
+            return;
         };
         let machine = &active.machine;
         let class = self.classes.get(machine.class(task));
@@ -143,7 +138,7 @@ impl Owner {
             // where the next one will look.
             None => match wire::expected_queue(&class.requirement) {
                 Ok(queue) => queue,
-                Err(_) => return Ok(()),
+                Err(_) => return,
             },
         };
         let fields = active.scope.fields();
@@ -167,17 +162,13 @@ impl Owner {
             trace: fields.trace.clone(),
             input: machine.input(task),
         };
-        send(
-            &self.outbox,
-            Destination::Queue(queue),
-            message.into_envelope(),
-        )
-        .await
+        self.outbox
+            .push(Destination::Queue(queue), message.into_envelope());
     }
 
-    async fn stop_remote(&mut self, stop: Vec<Stop>) -> Result<(), Lost> {
+    fn stop_remote(&mut self, stop: Vec<Stop>) {
         if stop.is_empty() {
-            return Ok(());
+            return;
         }
         let (partition, token) = {
             let lease = self.lease.lock();
@@ -188,16 +179,8 @@ impl Owner {
             token,
             stop,
         };
-        match (wire::control_fanout(), control.to_envelope()) {
-            (Ok(fanout), Ok(envelope)) => {
-                send(&self.outbox, Destination::Fanout(fanout), envelope).await
-            }
-            _ => Ok(()),
+        if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {
+            self.outbox.push(Destination::Fanout(fanout), envelope);
         }
     }
-}
-
-async fn send(outbox: &Outbox, to: Destination, envelope: Envelope) -> Result<(), Lost> {
-    // The publisher ends only when the bus has been closed.
-    outbox.send((to, envelope)).await.map_err(|_| Lost)
 }

@@ -52,7 +52,7 @@ impl Owner {
             }
         }
         let stays = mode == Dispatch::LocalOnly && !state.local.is_empty();
-        if state.queue.is_none() || stays || self.outbox.capacity() == 0 {
+        if state.queue.is_none() || stays || self.outbox.is_full() {
             return Room::None;
         }
         Room::Bus

@@ -45,7 +45,7 @@ pub(super) struct Owner {
     pub(super) outbox: Outbox,
     pub(super) outcomes: mpsc::Sender<Outcome>,
     pub(super) to_finished: mpsc::Sender<Finished>,
-    /// Notified when a slot of this process is free.
+    /// Notified when a slot of this process is free, or there is room in the outbox.
     pub(super) wake: Arc<Notify>,
     pub(super) inbox_after: Seq,
     pub(super) next_sweep: Timestamp,
@@ -89,7 +89,9 @@ impl Owner {
         let inbox = ports.journal.watch_inbox(partition).await?;
         let (outcomes, local) = mpsc::channel(TURN * 4);
         let (finished_sender, finished) = mpsc::channel(TURN);
-        let (outbox, publisher) = Publisher::new(Arc::clone(&ports.bus), outcomes.clone());
+        let wake = Arc::new(Notify::new());
+        let (outbox, publisher) =
+            Publisher::new(Arc::clone(&ports.bus), outcomes.clone(), Arc::clone(&wake));
         let abort = shared.abort.clone();
         let publish = async move { abort.run_until_cancelled(publisher.run()).await };
         shared.tracker.spawn(publish);
@@ -111,7 +113,7 @@ impl Owner {
             outbox,
             outcomes,
             to_finished: finished_sender,
-            wake: Arc::new(Notify::new()),
+            wake,
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
             sources: Sources {

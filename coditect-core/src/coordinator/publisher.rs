@@ -1,5 +1,6 @@
 //! Publishes what a partition's owner has committed, and goes on until the bus has taken it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use coditect_bus::{
     Destination, Envelope, Error, ErrorKind, MessageBus, PublishError, QueueName, QueueSpec,
 };
 use rustc_hash::FxHashSet;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
 
+use super::owner::Lost;
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{Outcome, TaskMessage};
 use crate::worker::Ended;
@@ -18,24 +21,67 @@ const WAITING: usize = 4096;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// The way to a partition's publisher.
-pub(super) type Outbox = mpsc::Sender<(Destination, Envelope)>;
+/// The way to a partition's publisher. Putting something in never waits: what the publisher has no room
+/// for stays here, and an owner that sees that dispatches no more.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    sender: mpsc::Sender<(Destination, Envelope)>,
+    backlog: VecDeque<(Destination, Envelope)>,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, to: Destination, envelope: Envelope) {
+        self.backlog.push_back((to, envelope));
+    }
+
+    /// Hands the publisher what it has room for; it wakes the owner when it has more.
+    pub(super) fn flush(&mut self) -> Result<(), Lost> {
+        while let Some(next) = self.backlog.pop_front() {
+            match self.sender.try_send(next) {
+                Ok(()) => {}
+                Err(TrySendError::Full(next)) => {
+                    self.backlog.push_front(next);
+                    return Ok(());
+                }
+                // The publisher ends only when the bus has been closed.
+                Err(TrySendError::Closed(_)) => return Err(Lost),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether more would wait.
+    pub(super) fn is_full(&self) -> bool {
+        !self.backlog.is_empty() || self.sender.capacity() == 0
+    }
+}
 
 /// Publishes for one partition, in order, off its owner's loop.
 pub(super) struct Publisher {
     bus: Arc<dyn MessageBus>,
     inbox: mpsc::Receiver<(Destination, Envelope)>,
     outcomes: mpsc::Sender<Outcome>,
+    /// Told whenever there is room in the outbox.
+    wake: Arc<Notify>,
     declared: FxHashSet<QueueName>,
 }
 
 impl Publisher {
-    pub(super) fn new(bus: Arc<dyn MessageBus>, outcomes: mpsc::Sender<Outcome>) -> (Outbox, Self) {
-        let (outbox, inbox) = mpsc::channel(WAITING);
+    pub(super) fn new(
+        bus: Arc<dyn MessageBus>,
+        outcomes: mpsc::Sender<Outcome>,
+        wake: Arc<Notify>,
+    ) -> (Outbox, Self) {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        let outbox = Outbox {
+            sender,
+            backlog: VecDeque::new(),
+        };
         let publisher = Self {
             bus,
             inbox,
             outcomes,
+            wake,
             declared: FxHashSet::default(),
         };
         (outbox, publisher)
@@ -45,6 +91,7 @@ impl Publisher {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::new();
         while self.inbox.recv_many(&mut waiting, WAITING).await > 0 {
+            self.wake.notify_one();
             let mut batches: Vec<(Destination, Vec<Envelope>)> = Vec::new();
             for (to, envelope) in waiting.drain(..) {
                 match batches.last_mut() {
