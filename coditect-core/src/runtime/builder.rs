@@ -1,5 +1,8 @@
 //! Describing and starting a runtime.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -304,39 +307,5 @@ impl fmt::Debug for RuntimeBuilder {
             .field("state", &self.state)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::prelude::*;
-
-    async fn echo(text: String) -> Result<String, AgentError> {
-        Ok(text)
-    }
-
-    /// Many starts, because a view that is still filling is complete in time more often than not.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn agents_can_be_found_as_soon_as_the_runtime_has_started() {
-        for _ in 0..200 {
-            let builder = Runtime::builder()
-                .agent(agent("echo@1.0.0", echo).with_name("first"))
-                .agent(agent("echo@2.0.0", echo).with_name("second"));
-            let runtime = builder.start().await.unwrap();
-            assert_eq!(runtime.agents().len(), 2);
-            assert!(runtime.agents().offers(&"echo@^2".parse().unwrap()));
-            runtime.shutdown().await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn agents_of_one_name_are_refused_with_the_remedy() {
-        let builder = Runtime::builder()
-            .agent(agent("echo@1.0.0", echo))
-            .agent(agent("echo@2.0.0", echo));
-        let error = builder.start().await.unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
-        assert!(error.to_string().contains("`echo`"), "{error}");
-        assert!(error.to_string().contains("with_name"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coditect_registry::{AgentId, Capability, Requirement};
 use parking_lot::Mutex;
+use semver::Version;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::agent::{AgentCard, ErasedAgent};
@@ -41,9 +42,24 @@ impl Hosted {
     }
 
     pub(crate) fn offers(&self, requirement: &Requirement) -> bool {
-        self.capabilities
-            .iter()
-            .any(|capability| requirement.matches(capability))
+        self.version_for(requirement).is_some()
+    }
+
+    /// The highest version offered that meets a requirement.
+    pub(crate) fn version_for(&self, requirement: &Requirement) -> Option<&Version> {
+        let offered = self.capabilities.iter();
+        let matching = offered.filter(|capability| requirement.matches(capability));
+        matching.map(|capability| &capability.version).max()
+    }
+
+    /// Says whether a slot is free.
+    fn is_free(&self) -> bool {
+        self.free.available_permits() > 0
+    }
+
+    /// What it is to be asked before others by: a higher version, and among equals a free slot.
+    pub(crate) fn rank_for(&self, requirement: &Requirement) -> Option<(&Version, bool)> {
+        Some((self.version_for(requirement)?, self.is_free()))
     }
 
     /// Takes a slot if one is free and nobody waits for it.

@@ -69,18 +69,27 @@ impl Worker {
         membership::start(self).await
     }
 
-    /// The agents of this process that meet a requirement.
+    /// The agents of this process that meet a requirement, those of the highest version first, as it is
+    /// their queue that tasks go to over the bus.
     pub(crate) fn offering(&self, requirement: &Requirement) -> Vec<Arc<Hosted>> {
         let offering = self
             .hosted
             .iter()
             .filter(|hosted| hosted.offers(requirement));
-        offering.cloned().collect()
+        let mut offering: Vec<_> = offering.cloned().collect();
+        offering.sort_by(|a, b| b.version_for(requirement).cmp(&a.version_for(requirement)));
+        offering
     }
 
-    /// An agent of this process that meets a requirement.
+    /// The agent of this process to ask for what is required: of the highest version, and free if one is.
     pub(crate) fn find(&self, requirement: &Requirement) -> Option<&Arc<Hosted>> {
-        self.hosted.iter().find(|hosted| hosted.offers(requirement))
+        let ranked = self
+            .hosted
+            .iter()
+            .filter_map(|hosted| Some((hosted.rank_for(requirement)?, hosted)));
+        // Of equals the last is the greatest, and the first is to be asked.
+        let best = ranked.rev().max_by(|(a, _), (b, _)| a.cmp(b));
+        best.map(|(_, hosted)| hosted)
     }
 
     /// Ends the taking of new work; what runs goes on.
