@@ -308,7 +308,27 @@ impl TaskContext {
     ///
     /// The question is a run of its own, keyed by this task and `name`: a later attempt of this task
     /// that asks under the same name meets the first one's run and its answer. It ends with this
-    /// task's cancellation and has no later deadline.
+    /// task's cancellation and has no later deadline. Outside of a run, in the answer to a mere
+    /// [`Runtime::request`](crate::Runtime::request), it fails.
+    ///
+    /// # Examples
+    ///
+    /// Two questions at once; `join!` and its like take futures, so they are made ones first:
+    ///
+    /// ```
+    /// # use std::future::IntoFuture;
+    /// # use coditect_core::prelude::*;
+    /// const COUNT: Call<String, u64> = Call::new("count");
+    ///
+    /// async fn compare(context: TaskContext, (a, b): (String, String)) -> Result<bool, AgentError> {
+    ///     let (a, b) = tokio::try_join!(
+    ///         context.request("a", &COUNT, a).into_future(),
+    ///         context.request("b", &COUNT, b).into_future(),
+    ///     )?;
+    ///     Ok(a == b)
+    /// }
+    /// # let _ = Runtime::builder().agent(agent("compare", compare));
+    /// ```
     pub fn request<I, O>(&self, name: &str, call: &Call<I, O>, input: I) -> ChildRequest<O>
     where
         I: Serialize,
