@@ -1,1 +1,3 @@
-//! Examples of CODITECT; each is a target of this package.
+//! What the larger examples of CODITECT are made of; each example is a target of this package.
+
+pub mod code_audit;

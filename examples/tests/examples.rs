@@ -1,11 +1,13 @@
 //! Runs the small examples as their readers do: each ends well and prints what its head comment says.
 
-use std::env::consts::EXE_SUFFIX;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use assert_cmd::Command;
+
+mod binary;
+
+use binary::binary;
 
 /// Far more than an example takes, and the end of one that does not end by itself.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -83,36 +85,7 @@ fn promised_output(source: &str) -> String {
         .collect()
 }
 
-/// The example's program, which Cargo builds with the tests and puts beside them.
-///
-/// Only `cargo test --test examples` leaves it unbuilt; an old one must not stand in for it.
-fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests are in target/…/deps");
-    let binary = target.join("examples").join(format!("{name}{EXE_SUFFIX}"));
-    let built = modified(&binary);
-    assert!(
-        built.is_some() && built >= modified(&path(name)),
-        "{} is missing or older than its source: run `cargo test -p coditect-examples`, which builds it",
-        binary.display(),
-    );
-    binary
-}
-
 fn source(name: &str) -> String {
-    let path = path(name);
+    let path = binary::source(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.rs"))
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .ok()
 }

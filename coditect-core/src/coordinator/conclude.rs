@@ -96,6 +96,7 @@ impl Owner {
     }
 
     pub(super) fn settle(&mut self, run: RunId, settlement: Settlement) {
+        tracing::debug!(%run, state = %settlement.state(), "the run has ended");
         self.must(run, RecordKind::Settled(settlement));
         self.deferred.push(Deferred::Forget(run));
     }

@@ -48,6 +48,8 @@ impl Owner {
         }
         match self.build(submission) {
             Ok(active) => {
+                let tasks = active.machine.scheduler().len();
+                tracing::debug!(%run, tasks, "taking a run up");
                 let deadline = active.deadline;
                 self.runs.insert(run, active);
                 if let Some(deadline) = deadline {

@@ -1,5 +1,6 @@
 //! Draining and ending a runtime.
 
+use std::future::Future;
 use std::sync::atomic::Ordering;
 
 use super::{Inner, Runtime};
@@ -79,31 +80,46 @@ impl Drop for Inner {
 
 /// Waits until the process is asked to end: Ctrl-C, or SIGTERM where there is such a thing.
 ///
+/// It listens from this call on, not only once it is awaited, so that a signal is not missed which
+/// arrives while the program still starts.
+///
 /// # Cancel safety
 ///
 /// Dropping the future changes nothing, but the process no longer ends by itself on these signals once
-/// one was waited for.
-pub async fn shutdown_signal() {
-    let interrupt = async {
+/// this was called.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime.
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt());
+        let terminate = signal(SignalKind::terminate());
+        async move {
+            tokio::select! {
+                () = received(interrupt) => {}
+                () = received(terminate) => {}
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    async {
         // Where no handler can be installed nothing will ever be signalled.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits for a signal, for ever where no handler could be installed.
+#[cfg(unix)]
+async fn received(signals: std::io::Result<tokio::signal::unix::Signal>) {
+    match signals {
+        Ok(mut signals) => {
+            signals.recv().await;
         }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
+        Err(_) => std::future::pending().await,
     }
 }

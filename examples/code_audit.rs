@@ -1,0 +1,21 @@
+//! Audits a source tree with agents that nobody carries messages between.
+//!
+//! ```sh
+//! cargo run --release -p coditect-examples --example code_audit -- PATH \
+//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR]
+//! ```
+//!
+//! The user states one task, `audit`. An orchestrator walks the tree and expands it into one analysis
+//! per file, by language, and one summary per package; agents found by capability carry them out, more
+//! than a hundred at once; an aggregator takes the summaries in as they come and makes the report:
+//! Markdown and a self-contained HTML page with a picture of the run. The agents are in
+//! `src/code_audit/agents.rs`, what submits and follows the run is in `src/code_audit/audit.rs`.
+//!
+//! It runs in one process with nothing installed. Ctrl-C cancels the run and reports what was done.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    coditect_examples::code_audit::main().await
+}

@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::code_audit::finding::Severity;
+
+/// Audits a source tree with agents: every file, every package, one report.
+///
+/// Exits with 0, with 1 if there is a finding of `--fail-on` or above, with 2 if the audit could not be
+/// done.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "code_audit")]
+pub(crate) struct Cli {
+    /// The directory to audit, or one file
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Print the report as JSON to standard output, without bar and table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with 1 if there is a finding of this severity or above
+    #[arg(long, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<Severity>,
+    /// How many files are analysed at once
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = jobs)]
+    pub(crate) jobs: usize,
+    /// Where the report goes: a directory, or a prefix to which `.md` and `.html` are added
+    /// [default: `code-audit`, and nowhere with --json]
+    #[arg(long, value_name = "DIR|PREFIX")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Cli {
+    /// The path as reports show it: as it was given, unless that is no name (`.`, `..`).
+    pub(crate) fn shown_path(&self) -> String {
+        let named = match self.path.file_name() {
+            Some(_) => None,
+            None => self.path.canonicalize().ok(),
+        };
+        named.as_ref().unwrap_or(&self.path).display().to_string()
+    }
+
+    /// Where the Markdown and the HTML report go, if they are wanted.
+    pub(crate) fn report_paths(&self) -> Option<(PathBuf, PathBuf)> {
+        let out = match &self.out {
+            Some(out) => out.as_path(),
+            None if self.json => return None,
+            None => Path::new("code-audit"),
+        };
+        let is_directory = out.is_dir() || out.as_os_str().to_string_lossy().ends_with(['/', '\\']);
+        let prefix = if is_directory {
+            out.join("code-audit")
+        } else {
+            out.to_path_buf()
+        };
+        let with = |extension: &str| {
+            let mut path = prefix.clone().into_os_string();
+            path.push(extension);
+            PathBuf::from(path)
+        };
+        Some((with(".md"), with(".html")))
+    }
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=10_000) => Ok(jobs),
+        _ => Err("must be a number from 1 to 10000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["code_audit"], arguments].concat())
+    }
+
+    #[test]
+    fn arguments_are_read() {
+        let cli = parse(&["src", "--json", "--fail-on", "high", "--jobs", "8"]).unwrap();
+        assert_eq!(cli.path, Path::new("src"));
+        assert_eq!(
+            (cli.json, cli.fail_on, cli.jobs),
+            (true, Some(Severity::High), 8)
+        );
+        assert_eq!(cli.report_paths(), None);
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_shown_with_one() {
+        assert_eq!(parse(&["src/x"]).unwrap().shown_path(), "src/x");
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(
+            parse(&["."]).unwrap().shown_path(),
+            here.display().to_string()
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_is_allowed() {
+        let message = |arguments: &[&str]| parse(arguments).unwrap_err().to_string();
+        assert!(message(&[]).contains("<PATH>"));
+        assert!(message(&["x", "--fail-on", "bad"]).contains("critical"));
+        for jobs in ["0", "-1", "many", "10001"] {
+            assert!(parse(&["x", &format!("--jobs={jobs}")]).is_err(), "{jobs}");
+        }
+    }
+
+    #[test]
+    fn the_report_goes_to_a_directory_or_a_prefix() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = |out: &str| parse(&["x", "--out", out]).unwrap().report_paths().unwrap();
+        let inside = paths(dir.path().to_str().unwrap());
+        assert_eq!(inside.1, dir.path().join("code-audit.html"));
+        assert_eq!(paths("a/v1.2").0, Path::new("a/v1.2.md"));
+        assert_eq!(paths("new/").0, Path::new("new/code-audit.md"));
+        let default = parse(&["x"]).unwrap().report_paths().unwrap();
+        assert_eq!(default.0, Path::new("code-audit.md"));
+    }
+}

@@ -1,0 +1,84 @@
+//! The audit of a source tree: what the example `code_audit` runs.
+//!
+//! `agents.rs` has all that is about agents, `audit.rs` follows the run; the other files find the files of
+//! a tree, analyse them, and write the report, and know nothing of either.
+
+mod agents;
+mod analysis;
+mod audit;
+mod cli;
+mod finding;
+mod language;
+mod manifest;
+mod markdown;
+mod model;
+mod progress;
+mod report;
+mod rules;
+mod run;
+mod rust_source;
+mod secrets;
+mod source;
+mod summary;
+mod table;
+mod text;
+mod walk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use coditect_core::telemetry::Telemetry;
+
+use self::cli::Cli;
+use self::report::Page;
+
+/// What a shell reports for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+/// Reads the command line, audits, and reports; gives the code to exit with.
+pub async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match audit_and_report(&cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn audit_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let _telemetry = Telemetry::builder()
+        .with_service("code_audit")
+        .with_default_filter("warn")
+        .install()?;
+    let audited = audit::audit(cli).await?;
+    let (audit, run) = (&audited.report, &audited.run);
+    if let Some((markdown, html)) = cli.report_paths() {
+        let page = Page {
+            audit,
+            run,
+            nodes: &audited.nodes,
+        };
+        report::write(page, &markdown, &html)?;
+        if !cli.json {
+            eprintln!("report: {} and {}", markdown.display(), html.display());
+        }
+    }
+    if cli.json {
+        println!("{}", serde_json::json!({ "audit": audit, "run": run }));
+    } else {
+        println!("{}", table::render(audit, run));
+    }
+    if run.cancelled {
+        eprintln!(
+            "interrupted: {} of {} tasks had ended, and the report is about those alone",
+            run.tasks - run.failed,
+            run.tasks
+        );
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let worst = audit.tally.severities.worst();
+    let is_clean = cli.fail_on.is_none_or(|limit| worst < Some(limit));
+    Ok(ExitCode::from(u8::from(!is_clean)))
+}
