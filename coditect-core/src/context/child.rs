@@ -18,6 +18,9 @@ use crate::run::{RunHandle, SubmitOptions};
 /// How many requests may be nested in each other, so that agents that call in circles come to an end.
 const MAX_NESTED: u32 = 16;
 
+/// Why a child is cancelled whose parent stops.
+const LEFT: &str = "the task that asked was cancelled";
+
 /// A question to another agent, asked when it is awaited.
 ///
 /// Made by [`TaskContext::request`].
@@ -56,8 +59,7 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
                 ),
             ));
         }
-        let options = SubmitOptions {
-            idempotency_key: Some(format!("{parent}/{}/{}", context.inner.task, self.name)),
+        let mut options = SubmitOptions {
             tenant: Some(Arc::clone(&scope.tenant)),
             deadline: context.inner.deadline,
             depth: scope.depth + 1,
@@ -65,36 +67,48 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
             ..SubmitOptions::default()
         };
         let plan = self.plan.map_err(AgentError::from)?;
-        let handle = context
-            .inner
-            .services
-            .submitter
-            .submit(plan, options)
-            .await?;
-        let slot = context.release_slot();
-        let hosted = slot.as_ref().map(|slot| Arc::clone(slot.hosted()));
-        drop(slot);
-        let answer = wait(context, &handle).await;
-        if let Some(hosted) = hosted {
-            context.keep_slot(hosted.slot().await);
-        }
+        let absence = context.inner.slot.leave();
+        let mut round = 0_u32;
+        let answer = loop {
+            let key = format!("{parent}/{}/{round}/{}", context.inner.task, self.name);
+            options.idempotency_key = Some(key);
+            let submitter = &context.inner.services.submitter;
+            let handle = submitter.submit(plan.clone(), options.clone()).await?;
+            match wait(context, &handle).await {
+                Ok(Some(answer)) => break Ok(answer),
+                Ok(None) => round += 1,
+                Err(error) => break Err(error),
+            }
+        };
+        absence.come_back().await;
         answer
     }
 }
 
-/// Waits for the child, which ends with its parent's cancellation.
+/// Waits for the child, which ends with its parent's cancellation; none if it had ended with that of an
+/// earlier attempt, so that this one has to ask anew.
 async fn wait<O: DeserializeOwned + Send + 'static>(
     context: &TaskContext,
     handle: &RunHandle<O>,
-) -> Result<O, AgentError> {
+) -> Result<Option<O>, AgentError> {
     tokio::select! {
         biased;
-        answer = handle.result() => answer.map_err(of_child),
+        answer = handle.result() => match answer {
+            Err(error) if was_left(&error) && !context.is_cancelled() => Ok(None),
+            answer => answer.map(Some).map_err(of_child),
+        },
         () = context.cancelled() => {
-            handle.cancel("the task that asked was cancelled").await?;
+            handle.cancel(LEFT).await?;
             Err(AgentError::of(FailureKind::Cancelled, "cancelled while waiting for another agent"))
         }
     }
+}
+
+/// Says whether an attempt that stopped took the child with it.
+fn was_left(error: &Error) -> bool {
+    error
+        .failure()
+        .is_some_and(|failure| failure.kind == FailureKind::Cancelled && failure.message == LEFT)
 }
 
 /// A child that was invalid, or failed for good, fails its parent for good.

@@ -2,6 +2,7 @@
 
 mod child;
 mod progress;
+mod slot;
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +13,6 @@ use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_state::key::Subspace;
 use coditect_state::{Blackboard, Steps};
 use coditect_telemetry::TraceContext;
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ pub use self::child::ChildRequest;
 pub use self::progress::Progress;
 pub(crate) use self::progress::{ProgressOutlet, ProgressPublisher};
 
+use self::slot::HeldSlot;
 use crate::agent::AgentError;
 use crate::failure::FailureKind;
 use crate::plan::Call;
@@ -67,7 +68,7 @@ struct Inner {
     deadline: Option<Timestamp>,
     token: CancellationToken,
     services: Arc<Services>,
-    slot: Mutex<Option<Slot>>,
+    slot: HeldSlot,
 }
 
 /// What the tasks of a run have in common; a request outside of runs has a scope of its own.
@@ -122,7 +123,7 @@ impl TaskContext {
                 deadline: parts.deadline,
                 token: parts.token,
                 services: parts.services,
-                slot: Mutex::new(Some(parts.slot)),
+                slot: HeldSlot::new(parts.slot),
             }),
         }
     }
@@ -308,7 +309,8 @@ impl TaskContext {
     ///
     /// The question is a run of its own, keyed by this task and `name`: a later attempt of this task
     /// that asks under the same name meets the first one's run and its answer. It ends with this
-    /// task's cancellation and has no later deadline. Outside of a run, in the answer to a mere
+    /// attempt's cancellation or timeout, after which a later attempt asks anew, and has no later
+    /// deadline. Outside of a run, in the answer to a mere
     /// [`Runtime::request`](crate::Runtime::request), it fails.
     ///
     /// # Examples
@@ -345,13 +347,9 @@ impl TaskContext {
         })
     }
 
-    /// Gives the slot up; it is free for another task from now on.
+    /// Gives the slot up for good; it is free for another task from now on.
     pub(crate) fn release_slot(&self) -> Option<Slot> {
-        self.inner.slot.lock().take()
-    }
-
-    fn keep_slot(&self, slot: Slot) {
-        *self.inner.slot.lock() = Some(slot);
+        self.inner.slot.end()
     }
 }
 

@@ -122,6 +122,12 @@ impl<O> Plan<O> {
     }
 }
 
+impl<O> Clone for Plan<O> {
+    fn clone(&self) -> Self {
+        Self::of(self.spec.clone())
+    }
+}
+
 impl<O> fmt::Debug for Plan<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan")

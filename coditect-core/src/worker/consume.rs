@@ -1,6 +1,5 @@
 //! Tasks and requests that come over the bus.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::attempt::{Bounds, Ended, attempt};
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
 use super::report::publish_outcome;
+use super::stand_in::{stand_in, subscription};
 use super::{Enrolled, Worker};
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::error::Error;
@@ -41,40 +41,42 @@ pub(super) async fn start(
     let consumer = worker.services.ports.bus.subscribe(subscription).await?;
     let (worker, hosted) = (Arc::clone(worker), Arc::clone(hosted));
     let tracker = worker.tracker.clone();
-    tracker.spawn(async move { consume(worker, hosted, queue, consumer).await });
+    let stop = worker.stop.clone();
+    tracker.spawn(stand_in(
+        Arc::clone(&worker),
+        Arc::clone(&hosted),
+        queue.clone(),
+    ));
+    tracker.spawn(async move { consume(worker, hosted, queue, consumer, stop).await });
     Ok(())
 }
 
-/// One delivery more than there are slots, so that the next task is at hand when a slot is free.
-fn subscription(queue: &QueueName, hosted: &Hosted) -> Subscription {
-    let prefetch = NonZeroUsize::MIN.saturating_add(hosted.card.concurrency());
-    Subscription::queue(queue.clone()).with_prefetch(prefetch)
-}
-
-async fn consume(
+/// Takes tasks and requests until it is told to stop.
+pub(super) async fn consume(
     worker: Arc<Worker>,
     hosted: Arc<Hosted>,
     queue: QueueName,
     mut consumer: Consumer,
+    stop: CancellationToken,
 ) {
     loop {
         let delivery = tokio::select! {
             biased;
-            () = worker.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             delivery = consumer.recv() => delivery,
         };
         let Some(delivery) = delivery else {
             let subscription = subscription(&queue, &hosted);
-            match resubscribe(&worker, &queue, subscription).await {
+            match resubscribe(&worker, &queue, subscription, &stop).await {
                 Some(again) => consumer = again,
                 None => return,
             }
             continue;
         };
-        // What waits here goes back to the queue when the worker stops taking work.
+        // What waits here goes back to the queue when it stops.
         let slot = tokio::select! {
             biased;
-            () = worker.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             slot = hosted.slot() => slot,
         };
         let worker = Arc::clone(&worker);
@@ -88,12 +90,13 @@ async fn resubscribe(
     worker: &Worker,
     queue: &QueueName,
     subscription: Subscription,
+    stop: &CancellationToken,
 ) -> Option<Consumer> {
     tracing::warn!(%queue, "the subscription ended; subscribing again");
     loop {
         tokio::select! {
             biased;
-            () = worker.stop.cancelled() => return None,
+            () = stop.cancelled() => return None,
             () = tokio::time::sleep(RESUBSCRIBE) => {}
         }
         let bus = &worker.services.ports.bus;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coditect_registry::{AgentId, Capability, Requirement};
 use parking_lot::Mutex;
 use semver::Version;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::agent::{AgentCard, ErasedAgent};
 use crate::error::Error;
@@ -21,6 +21,8 @@ pub(crate) struct Hosted {
     pub(crate) agent: Arc<dyn ErasedAgent>,
     free: Arc<Semaphore>,
     hungry: Hungry,
+    /// How many handlers wait for others without a slot.
+    away: watch::Sender<usize>,
 }
 
 impl Hosted {
@@ -36,6 +38,7 @@ impl Hosted {
                 card.concurrency().min(Semaphore::MAX_PERMITS),
             )),
             hungry: Hungry::default(),
+            away: watch::Sender::new(0),
             card,
             agent,
         })
@@ -85,6 +88,17 @@ impl Hosted {
         }
     }
 
+    /// Notes that a handler waits for others without a slot, until what is returned is dropped.
+    pub(crate) fn go_away(self: &Arc<Self>) -> Away {
+        self.away.send_modify(|away| *away += 1);
+        Away(Arc::clone(self))
+    }
+
+    /// Follows how many handlers wait for others without a slot.
+    pub(super) fn watch_away(&self) -> watch::Receiver<usize> {
+        self.away.subscribe()
+    }
+
     /// Has `wake` notified once, when a slot becomes free.
     pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
         self.hungry.add(wake);
@@ -127,6 +141,16 @@ impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.permit.take());
         self.hosted.hungry.feed();
+    }
+}
+
+/// A handler waits for others without a slot.
+#[derive(Debug)]
+pub(crate) struct Away(Arc<Hosted>);
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.away.send_modify(|away| *away -= 1);
     }
 }
 

@@ -6,6 +6,7 @@ mod hosted;
 mod local;
 mod membership;
 mod report;
+mod stand_in;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::Ended;
-pub(crate) use self::hosted::{Hosted, Slot};
+pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
 
 use self::attempt::Bounds;
