@@ -45,22 +45,24 @@ async fn a_task_for_a_busy_version_is_not_worn_out_by_others() -> Result<(), Err
         tokio::time::sleep(Duration::from_secs(60)).await;
         Ok::<_, AgentError>(5_u64)
     });
+    let coordinator = shared.builder().start().await?;
+    let old = shared.builder().worker_only().agent(old).start().await?;
     let new = shared
         .builder()
-        .agent(new.with_concurrency(1))
-        .start()
-        .await?;
-    let old = shared.builder().worker_only().agent(old).start().await?;
+        .worker_only()
+        .agent(new.with_concurrency(1));
+    let new = new.start().await?;
 
     let work: Call<u64, u64> = call("work@^1.4");
     let mut plan = Plan::builder();
     let tasks: Vec<_> = (0..5)
         .map(|number| plan.task(format!("work-{number}"), &work, number))
         .collect();
-    let run = new.submit_plan(plan.output(tasks)?).await?;
+    let run = coordinator.submit_plan(plan.output(tasks)?).await?;
     let versions: Vec<u64> = run.result().await?;
     assert_eq!(versions, [5; 5]);
     assert_eq!(run.report().await?.attempts, 5);
     old.shutdown().await?;
-    new.shutdown().await
+    new.shutdown().await?;
+    coordinator.shutdown().await
 }

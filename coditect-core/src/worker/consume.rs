@@ -204,7 +204,11 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
 /// busy agents can do would soon be set aside.
 async fn pass_on(worker: &Worker, delivery: Delivery) {
     let to = Destination::Queue(delivery.queue().clone());
-    let again = delivery.envelope().clone().with_delay(OTHER_VERSION);
+    // Spread by their ids, tasks come back one by one and not all to the consumer that is first in line.
+    let spread = delivery.envelope().id().as_uuid().as_u128() % OTHER_VERSION.as_millis();
+    let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
+    let again = delivery.envelope().clone();
+    let again = again.with_delay(OTHER_VERSION + spread);
     match worker.services.ports.bus.publish(&to, again).await {
         Ok(()) => settle(delivery.ack()).await,
         Err(_) => settle(delivery.nack(OTHER_VERSION)).await,
