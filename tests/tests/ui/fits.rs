@@ -1,0 +1,33 @@
+//! Everything fits.
+
+#![allow(dead_code, reason = "only its types matter")]
+
+use coditect_core::{Call, Plan};
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Doc {
+    text: String,
+}
+
+const FETCH: Call<String, Doc> = Call::new("fetch");
+const COUNT: Call<String, u64> = Call::new("count");
+const SUMMARIZE: Call<Doc, String> = Call::new("summarize");
+const MERGE: Call<Vec<Doc>, Doc> = Call::new("merge");
+const COMPARE: Call<(Doc, String), u64> = Call::new("compare");
+
+fn main() {
+    let mut plan = Plan::builder();
+    let page = plan.task("page", &FETCH, "https://example.org".to_owned());
+    let value = plan.task(
+        "value",
+        &SUMMARIZE,
+        Doc {
+            text: String::new(),
+        },
+    );
+    plan.task("summary", &SUMMARIZE, &page);
+    let merged = plan.task("merged", &MERGE, vec![page.clone(), page]);
+    let count = plan.task("count", &COMPARE, (merged, value));
+    let plan: Plan<u64> = plan.output(count).expect("it is sound");
+    assert_eq!(plan.len(), 5);
+}

@@ -1,0 +1,22 @@
+//! A vote among numbers has no documents to count.
+
+#![allow(dead_code, reason = "only its types matter")]
+
+use coditect_core::{Call, Plan};
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Doc {
+    text: String,
+}
+
+const FETCH: Call<String, Doc> = Call::new("fetch");
+const COUNT: Call<String, u64> = Call::new("count");
+const SUMMARIZE: Call<Doc, String> = Call::new("summarize");
+const MERGE: Call<Vec<Doc>, Doc> = Call::new("merge");
+const COMPARE: Call<(Doc, String), u64> = Call::new("compare");
+
+fn main() {
+    let mut plan = Plan::builder();
+    let page = plan.task("page", &FETCH, "https://example.org".to_owned());
+    let _ = plan.aggregate(coditect_core::aggregate::majority_vote::<u64>(), [page]);
+}
