@@ -7,6 +7,7 @@ use coditect_bus::MessageBus;
 use coditect_dag::journal::RunJournal;
 use coditect_registry::Registry;
 use coditect_state::StateStore;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
@@ -18,6 +19,32 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    /// Fires when nobody will carry runs forward any more; none where others may share the journal.
+    pub(crate) ended: Option<CancellationToken>,
+}
+
+impl Ports {
+    /// Says whether the runs of the journal will never change again.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Waits until nobody will carry runs forward any more.
+    pub(crate) async fn ended(&self) {
+        match &self.ended {
+            Some(ended) => ended.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells those who wait for runs that nobody will carry them forward any more.
+    pub(crate) fn end(&self) {
+        if let Some(ended) = &self.ended {
+            ended.cancel();
+        }
+    }
 }
 
 /// What can be tuned, with the values where nothing is said.

@@ -121,7 +121,7 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// As [`RunHandle::summary`](super::RunHandle::summary).
+    /// As [`RunHandle::settled`](super::RunHandle::settled).
     ///
     /// # Cancel safety
     ///
@@ -131,15 +131,20 @@ impl EventStream {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
+            let ended = self.ports.has_ended();
             if self.read().await? {
                 continue;
             }
             if self.machine.is_settled() {
                 return Ok(None);
             }
+            if ended {
+                return Err(unfinished(self.run));
+            }
             tokio::select! {
                 biased;
                 () = self.watch.changed() => {}
+                () = self.ports.ended() => {}
                 progress = next_progress(&mut self.progress) => match progress {
                     Some(progress) => self.report(progress),
                     None => self.progress = None,
@@ -266,6 +271,13 @@ impl fmt::Debug for EventStream {
 
 pub(super) fn not_found(run: RunId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no run {run}"))
+}
+
+pub(super) fn unfinished(run: RunId) -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        format!("the runtime shut down before run {run} had ended"),
+    )
 }
 
 /// The next report that can be read; none when there will be no more.

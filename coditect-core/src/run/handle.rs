@@ -8,7 +8,7 @@ use coditect_dag::RunId;
 use coditect_dag::journal::{Command, RunState, RunSummary, Settlement};
 use serde::de::DeserializeOwned;
 
-use super::event::{EventStream, not_found};
+use super::event::{EventStream, not_found, unfinished};
 use super::report::RunReport;
 use crate::coordinator::decode_failure;
 use crate::error::{Error, ErrorKind};
@@ -92,7 +92,8 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     ///
-    /// As [`summary`](Self::summary).
+    /// As [`summary`](Self::summary); [`ErrorKind::Closed`] when the runtime has shut down before the
+    /// run had ended, and nobody else can go on with it.
     ///
     /// # Cancel safety
     ///
@@ -100,11 +101,19 @@ impl<O> RunHandle<O> {
     pub async fn settled(&self) -> Result<RunSummary, Error> {
         let mut watch = self.ports.journal.watch(self.run).await?;
         loop {
+            let ended = self.ports.has_ended();
             let summary = self.summary().await?;
             if summary.state.is_settled() {
                 return Ok(summary);
             }
-            watch.changed().await;
+            if ended {
+                return Err(unfinished(self.run));
+            }
+            tokio::select! {
+                biased;
+                () = watch.changed() => {}
+                () = self.ports.ended() => {}
+            }
         }
     }
 
@@ -154,7 +163,7 @@ impl<O: DeserializeOwned> RunHandle<O> {
     ///
     /// Why there is none: [`ErrorKind::Failed`], [`ErrorKind::Cancelled`],
     /// [`ErrorKind::DeadlineExceeded`] with the run's [`Failure`]; [`ErrorKind::Invalid`] when the
-    /// result is no `O`; and as [`summary`](Self::summary).
+    /// result is no `O`; and as [`settled`](Self::settled).
     ///
     /// # Cancel safety
     ///

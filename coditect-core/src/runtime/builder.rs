@@ -222,6 +222,7 @@ impl RuntimeBuilder {
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
+        let ended = self.state.is_none().then(CancellationToken::new);
         let (journal, store) = self
             .state
             .unwrap_or_else(|| "memory:".into())
@@ -236,6 +237,7 @@ impl RuntimeBuilder {
             store,
             clock: Clock::start(),
             settings,
+            ended,
         });
         let prepared = Arc::new(PreparedRuns::default());
         let submitter = Submitter::new(

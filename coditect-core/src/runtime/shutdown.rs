@@ -10,7 +10,8 @@ impl Runtime {
     /// Stops taking work, lets what runs in this process come to its end, and leaves.
     ///
     /// Runs that are not finished stay in the journal: with one that outlives the process they go on
-    /// elsewhere, or at the next start. Calling it again does no harm.
+    /// elsewhere, or at the next start; without one, whoever waits for them is told
+    /// [`ErrorKind::Closed`]. Calling it again does no harm.
     ///
     /// # Errors
     ///
@@ -39,6 +40,7 @@ impl Runtime {
             let grace = self.inner.submitter.ports().settings.grace * 2;
             let _ = tokio::time::timeout(grace, inner.worker.idle()).await;
         }
+        inner.submitter.ports().end();
         inner.view.close().await;
         if inner.private_bus {
             self.bus().close().await?;
@@ -75,6 +77,7 @@ impl Drop for Inner {
         if let Some(coordinator) = &self.coordinator {
             coordinator.abort();
         }
+        self.submitter.ports().end();
     }
 }
 

@@ -53,6 +53,19 @@ pub(crate) async fn attempt(
     input: Bytes,
     bounds: Bounds,
 ) -> Ended {
+    // What a handler holds may panic when the handler is dropped.
+    AssertUnwindSafe(carry_out(hosted, context, input, bounds))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| ended(Err(panic), bounds.max_payload))
+}
+
+async fn carry_out(
+    hosted: &Arc<Hosted>,
+    context: &TaskContext,
+    input: Bytes,
+    bounds: Bounds,
+) -> Ended {
     if input.len() > bounds.max_payload {
         return Ended::failed(too_large("input", input.len(), bounds.max_payload));
     }
