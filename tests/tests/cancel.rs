@@ -344,3 +344,38 @@ async fn dropping_the_last_handle_of_a_runtime_tells_its_handlers_to_stop() -> R
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_run_that_nobody_will_finish_is_told_so() -> Result<(), Error> {
+    let gate = Gate::new();
+    let runtime = builder(&gate, &Count::default(), &Count::default())
+        .start()
+        .await?;
+    let run = runtime.submit_plan(chain_of_three()?).await?;
+    let waiting = run.clone();
+    let waiter = tokio::spawn(async move { waiting.result().await });
+    let mut events = run.events().await?;
+    gate.arrived(2).await;
+    gate.open(2);
+    runtime.shutdown().await?;
+    let error = within(waiter).await.expect("it does not panic");
+    assert_eq!(error.expect_err("unfinished").kind(), ErrorKind::Closed);
+    let error = loop {
+        match within(events.next()).await {
+            Ok(event) => assert!(event.is_some(), "the run has not ended"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(error.to_string().contains(&run.id().to_string()), "{error}");
+
+    let runtime = builder(&gate, &Count::default(), &Count::default())
+        .start()
+        .await?;
+    let run = runtime.submit(&HOLD, 1).await?;
+    gate.arrived(1).await;
+    drop(runtime);
+    let error = within(run.result()).await.expect_err("unfinished");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    Ok(())
+}

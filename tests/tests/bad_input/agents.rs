@@ -230,3 +230,39 @@ async fn an_output_that_is_no_json_fails_its_task_for_good() -> Result<(), Error
     assert_eq!(runtime.run(&SHAKY, 2).await?, 2);
     runtime.shutdown().await
 }
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a bomb went off");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_what_a_dropped_handler_held_fails_its_task_alone() -> Result<(), Error> {
+    for dispatch in EVERYWHERE {
+        let pending = async |_: u64| {
+            let _bomb = Bomb;
+            std::future::pending::<Result<u64, AgentError>>().await
+        };
+        let runtime = Runtime::builder()
+            .agent(agent("stubborn", pending).with_concurrency(1))
+            .agent(agent("shaky", async |x: u64| Ok::<_, AgentError>(x)))
+            .dispatch(dispatch)
+            .start()
+            .await?;
+        let mut plan = Plan::builder();
+        let task = plan.task("task", &STUBBORN, 3);
+        plan.configure(&task, |task| {
+            task.timeout(Duration::from_secs(1)).max_attempts(2)
+        });
+        let run = runtime.submit_plan(plan.output::<u64>(task)?).await?;
+        let why = failure(within(run.result()).await);
+        assert_eq!(why.kind, FailureKind::Panic, "{dispatch:?}");
+        assert!(why.message.contains("a bomb went off"), "{why}");
+        assert_eq!(within(runtime.run(&SHAKY, 5)).await?, 5);
+        runtime.shutdown().await?;
+    }
+    Ok(())
+}
