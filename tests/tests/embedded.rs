@@ -75,6 +75,9 @@ async fn an_unserved_task_waits_and_fails_at_its_deadline_with_that_reason() -> 
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     let failure = error.failure().expect("a run's failure");
     assert_eq!(failure.kind, FailureKind::Unserved);
-    assert!(failure.message.contains("no agent offers `cube`"), "{failure}");
+    assert!(
+        failure.message.contains("no agent offers `cube`"),
+        "{failure}"
+    );
     runtime.shutdown().await
 }

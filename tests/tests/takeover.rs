@@ -219,6 +219,43 @@ async fn a_task_that_the_bus_sets_aside_is_lost_and_tried_again() -> Result<(), 
     gate.open();
     assert_eq!(run.result().await?, 2);
     let report = run.report().await?;
-    assert_eq!(report.attempts, 2, "the attempt that was set aside, and the one that followed");
+    assert_eq!(
+        report.attempts, 2,
+        "the attempt that was set aside, and the one that followed"
+    );
     runtime.shutdown().await
+}
+
+#[tokio::test]
+async fn a_run_that_an_owner_cannot_carry_on_holds_up_no_other() -> Result<(), Error> {
+    let cluster = Cluster::new();
+    let knows = cluster
+        .node(|builder| builder.aggregator("special", || reduce(0, |sum: u64, x: u64| sum + x)))
+        .await?;
+    let gate = Gate::shut();
+    let worker = worker(&cluster, &gate).await?;
+    let mut plan = Plan::builder();
+    let tasks: Vec<_> = (0..4)
+        .map(|x| plan.task(format!("t-{x}"), &WORK, x))
+        .collect();
+    let plan: Plan<u64> = plan.aggregate(Aggregation::named("special"), tasks)?;
+    let stuck = knows.runtime().submit_plan(plan).await?.id();
+    gate.wait_for(4).await;
+    knows.kill();
+    gate.open();
+    let knows_not = cluster.node(|builder| builder).await?;
+    // Sixteen runs are enough to meet the partition of the one that waits.
+    for x in 0..16 {
+        let run = knows_not.runtime().submit(&WORK, x).await?;
+        let answer = timeout(PATIENCE, run.result()).await.expect("in time")?;
+        assert_eq!(answer, x + 1);
+    }
+    knows_not.kill();
+    let _knows = cluster
+        .node(|builder| builder.aggregator("special", || reduce(0, |sum: u64, x: u64| sum + x)))
+        .await?;
+    let stuck = worker.runtime().attach::<u64>(stuck);
+    let sum = timeout(PATIENCE, stuck.result()).await.expect("in time")?;
+    assert_eq!(sum, 1 + 2 + 3 + 4, "it waited for an owner that can");
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coditect_bus::QueueName;
 use coditect_dag::{Attempt, Class, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +35,8 @@ pub(super) struct Flight {
 pub(super) enum Place {
     /// In this process, stopped by its token.
     Local(CancellationToken),
-    /// Wherever a worker takes it from the bus.
-    Bus,
+    /// Wherever a worker takes it from this queue.
+    Bus(QueueName),
 }
 
 impl ActiveRun {

@@ -88,6 +88,13 @@ impl ClassState {
         self.queue = highest.and_then(|capability| wire::queue_of(capability).ok());
     }
 
+    /// The queue of the capability; while nobody offers it, the one where the next agent that does is
+    /// most likely to look.
+    pub(super) fn any_queue(&self) -> Option<QueueName> {
+        let expected = || wire::expected_queue(&self.requirement).ok();
+        self.queue.clone().or_else(expected)
+    }
+
     pub(super) fn on_bus(&self, tenant: &str) -> usize {
         self.on_bus.get(tenant).copied().unwrap_or(0)
     }

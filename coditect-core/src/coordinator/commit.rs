@@ -7,6 +7,7 @@ use coditect_bus::{Delivery, Destination};
 use coditect_dag::{Attempt, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
 
+use super::active::{Flight, Place};
 use super::owner::{Lost, Owner};
 use crate::wire::{self, Control, Stop, TaskMessage};
 use crate::worker::{LocalJob, Slot};
@@ -131,16 +132,16 @@ impl Owner {
             return;
         };
         let machine = &active.machine;
-        let class = self.classes.get(machine.class(task));
-        let queue = match &class.queue {
-            Some(queue) => queue.clone(),
-            // Whoever offered it has gone meanwhile; the line of the lowest version it asks for is
-            // where the next one will look.
-            None => match wire::expected_queue(&class.requirement) {
-                Ok(queue) => queue,
-                Err(_) => return,
-            },
+        let Some(Flight {
+            place: Place::Bus(queue),
+            ..
+        }) = active.flights.get(&task)
+        else {
+            // It was stopped in the turn that dispatched it.
+            return;
         };
+        let queue = queue.clone();
+        let class = self.classes.get(machine.class(task));
         let fields = active.scope.fields();
         let settings = machine.settings(task);
         let message = TaskMessage {

@@ -80,13 +80,17 @@ impl Owner {
                 (Place::Local(token), deferred)
             }
             None => {
-                self.classes.get_mut(class).departed(&active.tenant);
-                (Place::Bus, Deferred::Publish { run, task, attempt })
+                let state = self.classes.get_mut(class);
+                let Some(queue) = state.queue.clone() else {
+                    return false;
+                };
+                state.departed(&active.tenant);
+                (Place::Bus(queue), Deferred::Publish { run, task, attempt })
             }
         };
         let incarnation = match &place {
             Place::Local(_) => Some(self.shared.name.clone()),
-            Place::Bus => None,
+            Place::Bus(_) => None,
         };
         let flight = Flight {
             attempt,
@@ -158,7 +162,7 @@ impl Owner {
     pub(super) fn land(&mut self, run: RunId, task: TaskId) -> Option<Flight> {
         let active = self.runs.get_mut(&run)?;
         let flight = active.flights.remove(&task)?;
-        if matches!(flight.place, Place::Bus) {
+        if matches!(flight.place, Place::Bus(_)) {
             let tenant = active.tenant.clone();
             self.classes.get_mut(flight.class).landed(&tenant);
         }
@@ -172,7 +176,7 @@ impl Owner {
         };
         self.deferred.push(match flight.place {
             Place::Local(token) => Deferred::StopLocal(token),
-            Place::Bus => Deferred::StopRemote(Stop {
+            Place::Bus(_) => Deferred::StopRemote(Stop {
                 run,
                 task,
                 attempt: flight.attempt,

@@ -75,7 +75,14 @@ impl Owner {
         let Some(log) = journal.load(run).await? else {
             return Ok(());
         };
-        let mut active = self.build(&log.submission).map_err(Error::of_run)?;
+        let mut active = match self.build(&log.submission) {
+            Ok(active) => active,
+            Err(failure) => {
+                // It stays in the journal for an owner that can, and holds up no other run.
+                tracing::error!(%run, %failure, "this process cannot go on with the run");
+                return Ok(());
+            }
+        };
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
         let mut intern =
@@ -156,8 +163,12 @@ impl Owner {
                 (Place::Local(token), deferred)
             }
             None => {
-                self.classes.get_mut(class).departed(&active.tenant);
-                (Place::Bus, Deferred::Publish { run, task, attempt })
+                let state = self.classes.get_mut(class);
+                let Some(queue) = state.any_queue() else {
+                    return;
+                };
+                state.departed(&active.tenant);
+                (Place::Bus(queue), Deferred::Publish { run, task, attempt })
             }
         };
         let flight = Flight {

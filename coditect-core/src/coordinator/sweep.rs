@@ -30,10 +30,7 @@ impl Owner {
         for (run, active) in &self.runs {
             for (task, flight) in &active.flights {
                 let long = self.now.saturating_since(flight.since) >= PERIOD;
-                let Some(queue) = &self.classes.get(flight.class).queue else {
-                    continue;
-                };
-                if long && matches!(flight.place, Place::Bus) {
+                if let (true, Place::Bus(queue)) = (long, &flight.place) {
                     let filter = suspects.entry(queue.clone()).or_default();
                     if filter.ids.len() < PAGE.get() {
                         filter

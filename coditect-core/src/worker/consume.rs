@@ -12,12 +12,12 @@ use tracing::Instrument;
 use super::attempt::{Bounds, Ended, attempt};
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
-use super::report::publish_outcome;
+use super::report::{publish_outcome, reply};
 use super::stand_in::{stand_in, subscription};
 use super::{Enrolled, Worker};
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::error::Error;
-use crate::wire::{self, Control, Outcome, ReplyBody, Stop, TaskMessage};
+use crate::wire::{self, Control, Outcome, Stop, TaskMessage};
 
 /// How long a worker waits before it subscribes again to a queue that ended under it.
 const RESUBSCRIBE: Duration = Duration::from_millis(200);
@@ -241,21 +241,8 @@ async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         },
     )
     .await;
-    let reply = ReplyBody::of(&ended).and_then(|body| body.to_envelope());
-    let sent = match reply {
-        Ok(reply) => {
-            let reply = match correlation {
-                Some(correlation) => reply.with_correlation_id(correlation),
-                None => reply,
-            };
-            let bus = &worker.services.ports.bus;
-            bus.publish(&Destination::Queue(reply_to), reply)
-                .await
-                .is_ok()
-        }
-        Err(_) => false,
-    };
-    if !sent {
+    let bus = &*worker.services.ports.bus;
+    if !reply(bus, reply_to, correlation, ended).await {
         tracing::debug!(agent = %hosted.id, "nobody waits for an answer any more");
     }
     settle(delivery.ack()).await;

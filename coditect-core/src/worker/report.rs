@@ -1,14 +1,14 @@
-//! Telling the owner of a partition how an attempt ended.
+//! Telling the owner of a partition how an attempt ended, and whoever asked what the answer is.
 
 use std::time::Duration;
 
-use coditect_bus::{Destination, Envelope, ErrorKind, MessageBus};
+use coditect_bus::{CorrelationId, Destination, Envelope, ErrorKind, MessageBus, QueueName};
 use coditect_dag::journal::Partition;
 
 use super::attempt::Ended;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
-use crate::wire::{self, Outcome};
+use crate::wire::{self, Outcome, ReplyBody};
 
 /// How often an outcome is published before the task is given back to its queue: for some 30 s, since
 /// giving it back means doing the work again.
@@ -76,5 +76,37 @@ async fn publish(
         }
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(LAST_RETRY);
+    }
+}
+
+/// Sends an answer, or why the bus did not take it; says whether one of the two was taken.
+pub(super) async fn reply(
+    bus: &dyn MessageBus,
+    to: QueueName,
+    correlation: Option<CorrelationId>,
+    ended: Ended,
+) -> bool {
+    let to = Destination::Queue(to);
+    let envelope = |ended: &Ended| -> Result<Envelope, Error> {
+        let reply = ReplyBody::of(ended)?.to_envelope()?;
+        Ok(match &correlation {
+            Some(correlation) => reply.with_correlation_id(correlation.clone()),
+            None => reply,
+        })
+    };
+    let refused = match envelope(&ended) {
+        Ok(reply) => match bus.publish(&to, reply).await {
+            Ok(()) => return true,
+            Err(refused) if refused.kind() == ErrorKind::TooLarge => Failure::new(
+                FailureKind::TooLarge,
+                format!("the bus refused the answer: {}", refused.error()),
+            ),
+            Err(_) => return false,
+        },
+        Err(error) => Failure::new(FailureKind::Permanent, error.to_string()),
+    };
+    match envelope(&Ended::failed(refused)) {
+        Ok(reply) => bus.publish(&to, reply).await.is_ok(),
+        Err(_) => false,
     }
 }
