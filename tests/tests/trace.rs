@@ -1,17 +1,18 @@
 //! One run is one trace, through orchestrators, agents and the requests between them.
 
+use coditect_core::Error;
 use coditect_core::prelude::*;
 use coditect_core::telemetry::{Telemetry, TraceContext};
-use coditect_core::{Dispatch, Error};
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::Instrument;
 
-use crate::stage::{Count, Notes, within};
+use crate::agents::{EVERYWHERE, PAIR, runtime};
+use crate::stage::{Notes, within};
 
+#[path = "trace/agents.rs"]
+mod agents;
 mod stage;
-
-const EVERYWHERE: [Dispatch; 2] = [Dispatch::LocalOnly, Dispatch::Bus];
 
 fn recording() -> (tracing::Dispatch, Telemetry, InMemorySpanExporter) {
     let exporter = InMemorySpanExporter::default();
@@ -26,45 +27,6 @@ fn recording() -> (tracing::Dispatch, Telemetry, InMemorySpanExporter) {
         .expect("the set-up is sound");
     (dispatch, telemetry, exporter)
 }
-
-/// An orchestrator of two parents, each of which asks a child; one of the parents is tried twice.
-async fn runtime(dispatch: Dispatch, seen: &Notes<Option<TraceContext>>) -> Result<Runtime, Error> {
-    let tries = Count::default();
-    let parent_seen = seen.clone();
-    let child_seen = seen.clone();
-    let parent = move |context: TaskContext, x: u64| {
-        let (seen, tries) = (parent_seen.clone(), tries.clone());
-        async move {
-            seen.push(context.trace());
-            let answer = context
-                .request("child", &call::<u64, u64>("child"), x)
-                .await?;
-            if x == 1 && tries.add() == 1 {
-                return Err(AgentError::retryable("again"));
-            }
-            Ok::<_, AgentError>(answer)
-        }
-    };
-    let child = move |context: TaskContext, x: u64| {
-        child_seen.push(context.trace());
-        std::future::ready(Ok::<_, AgentError>(x))
-    };
-    let pair = async |_: TaskContext, (): ()| {
-        let mut plan = Plan::builder();
-        let one = plan.task("one", &call::<u64, u64>("parent"), 1);
-        let two = plan.task("two", &call::<u64, u64>("parent"), 2);
-        plan.output::<(u64, u64)>((one, two))
-    };
-    Runtime::builder()
-        .agent(agent("parent", parent))
-        .agent(agent("child", child))
-        .orchestrator(orchestrator("pair", pair))
-        .dispatch(dispatch)
-        .start()
-        .await
-}
-
-const PAIR: Call<(), (u64, u64)> = Call::new("pair");
 
 fn of_trace(spans: &[SpanData], trace: TraceId) -> Vec<&SpanData> {
     let mine = spans
@@ -160,25 +122,6 @@ async fn every_attempt_of_a_run_and_of_its_children_is_in_the_trace_of_the_calle
                 .is_some_and(|context| context.trace_id() == trace.trace_id())
         };
         assert_eq!(seen.iter().filter(inside).count(), 5);
-    }
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_run_is_one_trace_even_where_nobody_records_it() -> Result<(), Error> {
-    for dispatch in EVERYWHERE {
-        let seen = Notes::new();
-        let runtime = runtime(dispatch, &seen).await?;
-        let trace = TraceContext::generate();
-        let run = runtime.submit(&PAIR, ()).trace(trace.clone()).await?;
-        assert_eq!(within(run.result()).await?, (1, 2));
-        let seen = seen.all();
-        assert_eq!(seen.len(), 5);
-        for context in seen {
-            let context = context.expect("handlers are told the trace");
-            assert_eq!(context.trace_id(), trace.trace_id());
-        }
-        runtime.shutdown().await?;
     }
     Ok(())
 }
