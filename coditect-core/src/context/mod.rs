@@ -2,6 +2,7 @@
 
 mod child;
 mod progress;
+mod sibling;
 mod slot;
 
 use std::fmt;
@@ -21,6 +22,8 @@ pub use self::child::ChildRequest;
 pub use self::progress::Progress;
 pub(crate) use self::progress::{ProgressOutlet, ProgressPublisher};
 
+pub(crate) use self::sibling::Siblings;
+use self::sibling::sibling;
 use self::slot::HeldSlot;
 use crate::agent::AgentError;
 use crate::failure::FailureKind;
@@ -68,6 +71,7 @@ struct Inner {
     deadline: Option<Timestamp>,
     token: CancellationToken,
     services: Arc<Services>,
+    siblings: Option<Siblings>,
     slot: HeldSlot,
 }
 
@@ -109,6 +113,8 @@ pub(crate) struct ContextParts {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) token: CancellationToken,
     pub(crate) services: Arc<Services>,
+    /// None where the task came over the bus, and for requests.
+    pub(crate) siblings: Option<Siblings>,
     pub(crate) slot: Slot,
 }
 
@@ -123,6 +129,7 @@ impl TaskContext {
                 deadline: parts.deadline,
                 token: parts.token,
                 services: parts.services,
+                siblings: parts.siblings,
                 slot: HeldSlot::new(parts.slot),
             }),
         }
@@ -223,20 +230,28 @@ impl TaskContext {
         }
     }
 
-    /// Reads what another task of the same plan, or of one above it, has answered with.
+    /// Reads what another task of the same plan has answered with, by its key.
+    ///
+    /// What a task always needs should be wired into its input; this is for the rest. A task that came
+    /// over the bus finds the other by reading the run's journal, which takes longer the more has
+    /// happened in the run.
     ///
     /// # Errors
     ///
-    /// When the journal cannot be read, or the output is no `T`. A task that has not succeeded is
-    /// `None`.
-    pub async fn upstream<T: DeserializeOwned>(
-        &self,
-        task: TaskId,
-    ) -> Result<Option<T>, AgentError> {
-        let Some(run) = self.run() else {
-            return Ok(None);
+    /// When the plan has no such task, the journal cannot be read, or the output is no `T`. A task that
+    /// has not succeeded is `None`.
+    pub async fn upstream<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, AgentError> {
+        let run = self.run_or_error("upstream")?;
+        let inner = &self.inner;
+        let task = match &inner.siblings {
+            Some(siblings) => siblings.find(key),
+            None => sibling(run, inner.task, key, &inner.services.ports).await?,
         };
-        let output = self.inner.services.ports.journal.output(run, task).await?;
+        let Some(task) = task else {
+            let text = format!("the plan of this task has no task `{key}`");
+            return Err(AgentError::permanent(text));
+        };
+        let output = inner.services.ports.journal.output(run, task).await?;
         Ok(output
             .map(|output| serde_json::from_slice(&output))
             .transpose()?)

@@ -114,6 +114,7 @@ impl Owner {
             partition: self.lease.lock().partition(),
             key: Arc::clone(&machine.task(task).key),
             input: machine.input(task),
+            siblings: machine.siblings(task),
             timeout: machine.settings(task).timeout_span(),
             deadline: machine
                 .deadline(task)

@@ -40,6 +40,15 @@ impl Owner {
         }
     }
 
+    /// Gives the wakes on that brought no dispatch.
+    pub(super) fn pass_wake_on(&self) {
+        for class in self.classes.all() {
+            for hosted in &self.classes.get(class).local {
+                hosted.pass_wake_on();
+            }
+        }
+    }
+
     fn room(&self, class: Class) -> Room {
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
@@ -114,6 +123,7 @@ impl Owner {
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
     fn next(&mut self, class: Class, local: bool) -> Option<(RunId, TaskId)> {
         let window = self.shared.ports.settings.dispatch_window;
+        let draining = self.shared.drain.is_cancelled();
         loop {
             let state = self.classes.get_mut(class);
             let mut ready = std::mem::take(&mut state.ready);
@@ -124,6 +134,10 @@ impl Owner {
                 continue;
             };
             active.dequeue(class, level);
+            if draining && active.scope.fields().depth == 0 {
+                // It stays in the journal. Only what handlers of this process wait for still begins.
+                continue;
+            }
             let Some((task, priority)) = active.machine.scheduler().peek(class) else {
                 continue;
             };

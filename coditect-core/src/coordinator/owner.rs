@@ -147,15 +147,16 @@ impl Owner {
         let mut changed = Box::pin(view.changed());
         loop {
             let draining = shared.drain.is_cancelled();
-            if draining && self.is_quiet() {
+            let ended = shared.abort.is_cancelled() || self.lost.is_cancelled();
+            if ended {
                 break;
             }
             let timer = self.next_wake().map(|at| shared.ports.clock.instant(at));
             let mut from_bus: Option<Option<Delivery>> = None;
             let mut finished = None;
-            let (mut inbox, mut look) = (false, false);
+            let (mut inbox, mut look, mut woken, mut quiet) = (false, false, false, false);
+            // Not biased: a cancel must get through while outcomes never end.
             tokio::select! {
-                biased;
                 () = shared.abort.cancelled() => break,
                 () = self.lost.cancelled() => break,
                 _ = self.sources.local.recv_many(&mut local, TURN) => {}
@@ -163,17 +164,26 @@ impl Owner {
                 () = self.sources.inbox.changed() => inbox = true,
                 one = self.sources.finished.recv() => finished = one,
                 () = &mut changed => look = true,
-                () = self.wake.notified() => {}
+                () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}
+                () = shared.worker.attempts_ended(), if draining => quiet = true,
             }
             self.now = shared.ports.clock.now();
             if look {
                 changed = Box::pin(view.changed());
                 self.look(&view);
             }
+            while local.len() < TURN
+                && let Ok(outcome) = self.sources.local.try_recv()
+            {
+                local.push(outcome);
+            }
             for outcome in local.drain(..) {
                 self.outcome(outcome, None);
+            }
+            if quiet {
+                from_bus = self.sources.bus.try_recv().map(Some);
             }
             match from_bus {
                 Some(Some(delivery)) => self.deliveries(delivery),
@@ -194,10 +204,12 @@ impl Owner {
             }
             self.due();
             self.sweep();
-            if !shared.drain.is_cancelled() {
-                self.dispatch();
+            self.dispatch();
+            if woken {
+                self.pass_wake_on();
             }
-            if self.commit().await.is_err() {
+            let progressed = !self.batch.is_empty();
+            if self.commit().await.is_err() || (quiet && !progressed) {
                 break;
             }
         }
@@ -233,18 +245,13 @@ impl Owner {
         self.timers.next().into_iter().chain(sweep).min()
     }
 
-    /// Says whether nothing runs in this process for the partition.
-    fn is_quiet(&self) -> bool {
-        let local = |run: &ActiveRun| {
-            run.flights
-                .values()
-                .any(|flight| matches!(flight.place, Place::Local(_)))
-        };
-        !self.runs.values().any(local)
-    }
-
     async fn give_back(self) {
         self.lost.cancel();
+        for class in self.classes.all() {
+            for hosted in &self.classes.get(class).local {
+                hosted.forget(&self.wake);
+            }
+        }
         for run in self.runs.values() {
             for flight in run.flights.values() {
                 if let Place::Local(token) = &flight.place {

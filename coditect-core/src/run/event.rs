@@ -154,7 +154,7 @@ impl EventStream {
     }
 
     /// The next event that the journal already has; none once it has told all it knows now.
-    pub(super) async fn next_kept(&mut self) -> Result<Option<RunEvent>, Error> {
+    pub(crate) async fn next_kept(&mut self) -> Result<Option<RunEvent>, Error> {
         if self.events.is_empty() {
             self.read().await?;
         }
@@ -176,7 +176,7 @@ impl EventStream {
     }
 
     /// What has been read of the run so far.
-    pub(super) fn machine(&self) -> &RunMachine {
+    pub(crate) fn machine(&self) -> &RunMachine {
         &self.machine
     }
 

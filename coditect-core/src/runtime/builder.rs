@@ -252,6 +252,8 @@ impl RuntimeBuilder {
             progress,
         });
         let worker = Worker::new(hosted, services);
+        // A start that fails half-way leaves no agents behind.
+        let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
         // Begun after the registrations, so that the view is complete with them.
         let view = View::follow(Arc::clone(&ports.registry)).await?;
@@ -272,6 +274,7 @@ impl RuntimeBuilder {
         } else {
             None
         };
+        unless_started.disarm();
         Ok(Runtime {
             inner: Arc::new(Inner {
                 submitter,

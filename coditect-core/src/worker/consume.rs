@@ -80,8 +80,8 @@ pub(super) async fn consume(
             slot = hosted.slot() => slot,
         };
         let worker = Arc::clone(&worker);
-        let tracker = worker.tracker.clone();
-        tracker.spawn(async move { handle(worker, delivery, slot).await });
+        let attempts = worker.attempts.clone();
+        attempts.spawn(async move { handle(worker, delivery, slot).await });
     }
 }
 
@@ -175,6 +175,7 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         deadline: message.deadline,
         token: enrolled.token.clone(),
         services: Arc::clone(&worker.services),
+        siblings: None,
         slot,
     });
     let ended = attempt(&hosted, &context, message.input, bounds)
@@ -283,6 +284,7 @@ pub(super) async fn respond(worker: &Worker, hosted: &Arc<Hosted>, question: Que
         deadline: question.deadline,
         token: question.token,
         services: Arc::clone(services),
+        siblings: None,
         slot: question.slot,
     });
     let ended = attempt(hosted, &context, question.input, bounds)

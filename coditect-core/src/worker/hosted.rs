@@ -108,6 +108,19 @@ impl Hosted {
         }
     }
 
+    /// Hands a wake on that was of no use: whoever waits next may have one for the free slot.
+    pub(crate) fn pass_wake_on(&self) {
+        if self.free.available_permits() > 0 {
+            self.hungry.feed();
+        }
+    }
+
+    /// Never notifies `wake` again, and hands on what it may have been notified of.
+    pub(crate) fn forget(&self, wake: &Arc<Notify>) {
+        self.hungry.remove(wake);
+        self.pass_wake_on();
+    }
+
     pub(crate) fn in_use(&self) -> usize {
         self.card
             .concurrency()
@@ -168,6 +181,10 @@ impl Hungry {
             queue.push_back(Arc::clone(wake));
         }
         self.any.store(true, Ordering::SeqCst);
+    }
+
+    fn remove(&self, wake: &Arc<Notify>) {
+        self.queue.lock().retain(|known| !Arc::ptr_eq(known, wake));
     }
 
     fn feed(&self) {

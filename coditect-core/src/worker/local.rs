@@ -15,7 +15,7 @@ use super::attempt::{Bounds, Ended, attempt};
 use super::consume::{Question, respond};
 use super::report::publish_outcome;
 use super::{Slot, Worker};
-use crate::context::{ContextParts, RunScope, TaskContext};
+use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::wire::Outcome;
 
 /// A task that a coordinator gives to a slot of its own process.
@@ -27,6 +27,7 @@ pub(crate) struct LocalJob {
     pub(crate) partition: Partition,
     pub(crate) key: Arc<str>,
     pub(crate) input: Bytes,
+    pub(crate) siblings: Siblings,
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) token: CancellationToken,
@@ -39,7 +40,7 @@ impl Worker {
     /// coordinator no longer owns the partition.
     pub(crate) fn launch(self: &Arc<Self>, job: LocalJob) {
         let worker = Arc::clone(self);
-        self.tracker.spawn(async move {
+        self.attempts.spawn(async move {
             let hosted = Arc::clone(job.slot.hosted());
             let bounds = Bounds {
                 timeout: job.timeout.or(hosted.card.timeout()),
@@ -60,6 +61,7 @@ impl Worker {
                 deadline: job.deadline,
                 token: job.token,
                 services: Arc::clone(&worker.services),
+                siblings: Some(job.siblings),
                 slot: job.slot,
             });
             let ended = attempt(&hosted, &context, job.input, bounds)
@@ -90,7 +92,7 @@ impl Worker {
         let (sender, receiver) = oneshot::channel();
         let worker = Arc::clone(self);
         let trace = TraceContext::current();
-        self.tracker.spawn(async move {
+        self.attempts.spawn(async move {
             let hosted = Arc::clone(slot.hosted());
             let clock = &worker.services.ports.clock;
             let question = Question {
@@ -98,7 +100,7 @@ impl Worker {
                 tenant: Arc::clone(&worker.default_tenant),
                 trace,
                 deadline: Some(clock.now().saturating_add(patience)),
-                token: CancellationToken::new(),
+                token: worker.halt.child_token(),
                 slot,
             };
             let ended = respond(&worker, &hosted, question).await;

@@ -15,7 +15,7 @@ use coditect_dag::journal::{DEFAULT_TENANT, Partition};
 use coditect_registry::{Incarnation, Requirement};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::Ended;
@@ -32,10 +32,14 @@ pub(crate) struct Worker {
     pub(crate) incarnation: Incarnation,
     hosted: Arc<[Arc<Hosted>]>,
     services: Arc<Services>,
-    /// Owns every task of the worker.
+    /// Owns the attempts, as long as their handlers run and their outcomes are on the way.
+    attempts: TaskTracker,
+    /// Owns every other task of the worker.
     tracker: TaskTracker,
     /// Ends the taking of new work.
     stop: CancellationToken,
+    /// Tells handlers of local requests to stop.
+    halt: CancellationToken,
     /// Attempts that came over the bus, to be found by those who want to stop them.
     running: Mutex<FxHashMap<Stop, CancellationToken>>,
     /// The newest owner's token of each partition.
@@ -49,8 +53,10 @@ impl Worker {
             incarnation: Incarnation::fresh(),
             hosted,
             services,
+            attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
+            halt: CancellationToken::new(),
             running: Mutex::default(),
             fences: Mutex::default(),
             default_tenant: DEFAULT_TENANT.into(),
@@ -96,16 +102,32 @@ impl Worker {
     /// Ends the taking of new work; what runs goes on.
     pub(crate) fn stop_taking(&self) {
         self.stop.cancel();
+        self.attempts.close();
         self.tracker.close();
     }
 
-    /// Waits until every handler has ended.
+    /// Ends the taking of new work when what is returned is dropped, unless it is disarmed.
+    pub(crate) fn stop_on_drop(&self) -> DropGuard {
+        self.stop.clone().drop_guard()
+    }
+
+    /// Waits, once no more work is taken, until every attempt has ended and its outcome was handed over.
+    ///
+    /// An attempt that waits for another of this process has not ended, so nothing that it needs is
+    /// missed.
+    pub(crate) async fn attempts_ended(&self) {
+        self.attempts.wait().await;
+    }
+
+    /// Waits, once no more work is taken, until everything has ended.
     pub(crate) async fn idle(&self) {
+        self.attempts.wait().await;
         self.tracker.wait().await;
     }
 
-    /// Tells every handler whose task came over the bus to stop.
+    /// Tells every handler to stop that no owner of this process could tell.
     pub(crate) fn cancel_all(&self) {
+        self.halt.cancel();
         for token in self.running.lock().values() {
             token.cancel();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coditect_core::prelude::*;
-use coditect_core::{Dispatch, Error, FailureKind, TaskId};
+use coditect_core::{Dispatch, Error, FailureKind};
 
 use crate::stage::{Count, Notes, failure, within};
 
@@ -144,9 +144,11 @@ async fn the_blackboard_is_shared_by_a_run_and_by_no_other() -> Result<(), Error
 async fn a_task_can_read_what_others_of_its_run_have_answered() -> Result<(), Error> {
     for dispatch in EVERYWHERE {
         let look = async |context: TaskContext, _: u64| {
-            let first: Option<u64> = context.upstream(TaskId::new(0)).await?;
-            let own: Option<u64> = context.upstream(context.task()).await?;
-            let wrong: Result<Option<String>, _> = context.upstream(TaskId::new(0)).await;
+            let first: Option<u64> = context.upstream("first").await?;
+            let own: Option<u64> = context.upstream("look").await?;
+            let wrong: Result<Option<String>, _> = context.upstream("first").await;
+            let nobody: Result<Option<u64>, _> = context.upstream("third").await;
+            assert!(nobody.is_err(), "the plan has no such task");
             assert!(own.is_none(), "it has not answered yet");
             assert!(wrong.is_err(), "a number is no text");
             Ok::<_, AgentError>(first)

@@ -10,6 +10,7 @@ use coditect_resilience::RetryPolicy;
 
 use super::super::scope::Scope;
 use super::RunMachine;
+use crate::context::Siblings;
 use crate::plan::TaskSettings;
 use crate::plan::spec::TaskSpec as PlannedTask;
 
@@ -99,6 +100,15 @@ impl RunMachine {
 
     pub(crate) fn priority(&self) -> Priority {
         self.priority
+    }
+
+    /// The plan that a task belongs to.
+    pub(crate) fn siblings(&self, task: TaskId) -> Siblings {
+        let scope = self.scope(task);
+        Siblings {
+            plan: Arc::clone(&scope.plan),
+            offset: scope.offset,
+        }
     }
 
     /// The queue in which a task waits.
