@@ -1,9 +1,12 @@
 //! Why a task or a run did not succeed, as it travels and is kept.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::de::value::CowStrDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What went wrong, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,7 +50,9 @@ impl FailureKind {
 /// Why a task or a run did not succeed: a kind to act on and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What can be done about it.
+    /// What can be done about it; one that this release does not know is read as
+    /// [`FailureKind::Error`].
+    #[serde(deserialize_with = "kind_or_error")]
     pub kind: FailureKind,
     /// What happened, in words.
     pub message: String,
@@ -76,6 +81,13 @@ impl Failure {
         self.task = Some(key.into());
         self
     }
+}
+
+/// Reads a kind that a newer release may have added.
+fn kind_or_error<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FailureKind, D::Error> {
+    let name = Cow::<'_, str>::deserialize(deserializer)?;
+    let name: CowStrDeserializer<'_, D::Error> = name.into_deserializer();
+    Ok(FailureKind::deserialize(name).unwrap_or(FailureKind::Error))
 }
 
 impl fmt::Display for Failure {

@@ -18,6 +18,8 @@ pub(super) struct ActiveRun {
     pub(super) deadline: Option<Timestamp>,
     /// Attempts that were handed out and have not ended.
     pub(super) flights: FxHashMap<TaskId, Flight>,
+    /// Fires when the run has ended, or its owner has: what is made for it is no longer needed.
+    pub(super) ended: CancellationToken,
     /// In which queues of ready runs it stands, a bit per priority.
     pub(super) queued: FxHashMap<Class, u8>,
 }
@@ -45,6 +47,7 @@ impl ActiveRun {
         scope: RunScope,
         tenant: Arc<str>,
         deadline: Option<Timestamp>,
+        ended: CancellationToken,
     ) -> Self {
         Self {
             machine,
@@ -52,6 +55,7 @@ impl ActiveRun {
             tenant,
             deadline,
             flights: FxHashMap::default(),
+            ended,
             queued: FxHashMap::default(),
         }
     }

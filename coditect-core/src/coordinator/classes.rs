@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use coditect_bus::{PriorityTurns, QueueName};
+use coditect_bus::QueueName;
 use coditect_dag::{Class, RunId};
 use coditect_registry::{Requirement, View};
 use rustc_hash::FxHashMap;
@@ -25,6 +25,8 @@ pub(super) struct ClassState {
     pub(super) local: Vec<Arc<Hosted>>,
     /// The queue of the highest version offered; none if nobody offers it.
     pub(super) queue: Option<QueueName>,
+    /// The queues at which somebody who meets the requirement takes tasks.
+    lines: Vec<QueueName>,
     pub(super) ready: ReadyRuns,
     /// How many attempts are on the bus, by tenant.
     on_bus: FxHashMap<Arc<str>, usize>,
@@ -45,6 +47,7 @@ impl Classes {
             requirement: requirement.clone(),
             local: worker.offering(requirement),
             queue: None,
+            lines: Vec::new(),
             ready: ReadyRuns::default(),
             on_bus: FxHashMap::default(),
         };
@@ -66,6 +69,10 @@ impl Classes {
         (0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX)).map(Class)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.classes.len()
+    }
+
     /// Looks anew at who offers what.
     pub(super) fn look(&mut self, view: &View) {
         for class in &mut self.classes {
@@ -83,9 +90,22 @@ impl ClassState {
     fn look(&mut self, view: &View) {
         let records = view.records();
         let matching = records.iter().flat_map(|record| record.capabilities.iter());
-        let matching = matching.filter(|capability| self.requirement.matches(capability));
-        let highest = matching.max_by(|a, b| a.version.cmp(&b.version));
-        self.queue = highest.and_then(|capability| wire::queue_of(capability).ok());
+        let mut matching: Vec<_> = matching
+            .filter(|capability| self.requirement.matches(capability))
+            .collect();
+        matching.sort_by(|a, b| b.version.cmp(&a.version));
+        let queues = matching.into_iter().map(wire::queue_of);
+        self.lines = queues.filter_map(Result::ok).collect();
+        self.lines.dedup();
+        self.queue = self.lines.first().cloned();
+    }
+
+    /// Where to publish anew what waits at a queue that nobody takes tasks from any more.
+    pub(super) fn moved(&self, from: &QueueName) -> Option<QueueName> {
+        if self.lines.contains(from) {
+            return None;
+        }
+        self.queue.clone()
     }
 
     /// The queue of the capability; while nobody offers it, the one where the next agent that does is
@@ -117,7 +137,6 @@ impl ClassState {
 #[derive(Default)]
 pub(super) struct ReadyRuns {
     levels: [VecDeque<TenantRuns>; 3],
-    turns: PriorityTurns,
 }
 
 struct TenantRuns {
@@ -141,14 +160,13 @@ impl ReadyRuns {
         }
     }
 
-    /// Takes the run whose turn it is, among tenants that `allow` lets through.
-    ///
-    /// Priorities take turns as on the bus, so that the lowest is served under load too.
-    pub(super) fn pop(&mut self, allow: impl Fn(&str) -> bool) -> Option<(usize, RunId)> {
-        let open =
-            |tenants: &VecDeque<TenantRuns>| tenants.iter().any(|known| allow(&known.tenant));
-        let waiting = [0, 1, 2].map(|level| open(&self.levels[level]));
-        let level = self.turns.next(waiting)?.index();
+    /// Says whether a run waits at a level.
+    pub(super) fn has(&self, level: usize) -> bool {
+        !self.levels[level].is_empty()
+    }
+
+    /// Takes the run of a level whose turn it is, among tenants that `allow` lets through.
+    pub(super) fn pop(&mut self, level: usize, allow: impl Fn(&str) -> bool) -> Option<RunId> {
         let tenants = &mut self.levels[level];
         let index = tenants.iter().position(|known| allow(&known.tenant))?;
         let mut known = tenants.remove(index)?;
@@ -156,6 +174,16 @@ impl ReadyRuns {
         if !known.runs.is_empty() {
             tenants.push_back(known);
         }
-        Some((level, run))
+        Some(run)
+    }
+
+    /// Forgets a run that has ended.
+    pub(super) fn remove(&mut self, run: RunId) {
+        for tenants in &mut self.levels {
+            for known in tenants.iter_mut() {
+                known.runs.retain(|waiting| *waiting != run);
+            }
+            tenants.retain(|known| !known.runs.is_empty());
+        }
     }
 }

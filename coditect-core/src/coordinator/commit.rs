@@ -4,16 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::{Delivery, Destination};
+use coditect_dag::journal::RunJournal;
 use coditect_dag::{Attempt, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use super::active::{Flight, Place};
+use super::active::{ActiveRun, Flight, Place};
+use super::classes::Classes;
 use super::owner::{Lost, Owner};
-use crate::wire::{self, Control, Stop, TaskMessage};
-use crate::worker::{LocalJob, Slot};
+use crate::failure::Failure;
+use crate::wire::{self, Control, Outcome, Stop, TaskMessage};
+use crate::worker::{Ended, LocalJob, Slot};
 
 /// How long a turn waits before it tries a commit again that the store could not take.
 const RETRY_COMMIT: Duration = Duration::from_millis(100);
+
+/// How many capabilities an owner without runs keeps in mind.
+const MAX_IDLE_CLASSES: usize = 256;
+/// When an outcome comes again that was given back.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// What is done once the records that it stands on are committed.
 pub(super) enum Deferred {
@@ -32,6 +40,11 @@ pub(super) enum Deferred {
     StopLocal(CancellationToken),
     StopRemote(Stop),
     Ack(Delivery),
+    /// An outcome for a run that this owner does not know: done with if the run has ended, somebody
+    /// else's otherwise.
+    AckIfSettled(RunId, Delivery),
+    /// An outcome that is not this owner's to judge.
+    GiveBack(Delivery),
     Reject(Delivery, String),
     /// The run has ended: its memory is given back.
     Forget(RunId),
@@ -76,17 +89,18 @@ impl Owner {
                 Deferred::StopLocal(token) => token.cancel(),
                 Deferred::StopRemote(attempt) => stop.push(attempt),
                 // A delivery that was lost meanwhile comes again and is dropped as late.
-                Deferred::Ack(delivery) => drop(delivery.ack().await),
-                Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
-                Deferred::Forget(run) => {
-                    if self
-                        .runs
-                        .get(&run)
-                        .is_some_and(|active| active.machine.is_settled())
-                    {
-                        self.runs.remove(&run);
-                    }
+                Deferred::Ack(delivery) if !self.lease.lock().is_expired() => {
+                    drop(delivery.ack().await);
                 }
+                Deferred::Ack(delivery) | Deferred::GiveBack(delivery) => {
+                    drop(delivery.nack(GIVE_BACK).await);
+                }
+                Deferred::AckIfSettled(run, delivery) => {
+                    let journal = Arc::clone(&self.shared.ports.journal);
+                    ack_if_settled(&*journal, run, delivery).await;
+                }
+                Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
+                Deferred::Forget(run) => self.forget(run),
             }
         }
         self.deferred = deferred;
@@ -94,8 +108,27 @@ impl Owner {
         self.outbox.flush()
     }
 
+    /// Gives back what was kept for a run that has ended.
+    fn forget(&mut self, run: RunId) {
+        let ended = |active: &ActiveRun| active.machine.is_settled();
+        if !self.runs.get(&run).is_some_and(ended) {
+            return;
+        }
+        if let Some(active) = self.runs.remove(&run) {
+            for class in active.queued.keys() {
+                self.classes.get_mut(*class).ready.remove(run);
+            }
+        }
+        self.timers
+            .forget_ended(|run| self.runs.contains_key(&run) || self.stuck.contains(&run));
+        if self.runs.is_empty() && self.classes.len() > MAX_IDLE_CLASSES {
+            // Their numbers mean something to runs only.
+            self.classes = Classes::default();
+        }
+    }
+
     fn launch(
-        &self,
+        &mut self,
         run: RunId,
         task: TaskId,
         attempt: Attempt,
@@ -106,6 +139,10 @@ impl Owner {
             return;
         };
         let machine = &active.machine;
+        let input = match machine.input(task, self.shared.ports.settings.max_payload) {
+            Ok(input) => input,
+            Err(failure) => return self.refuse(run, task, attempt, failure),
+        };
         self.shared.worker.launch(LocalJob {
             scope: active.scope.clone(),
             run,
@@ -113,7 +150,7 @@ impl Owner {
             attempt,
             partition: self.lease.lock().partition(),
             key: Arc::clone(&machine.task(task).key),
-            input: machine.input(task),
+            input,
             siblings: machine.siblings(task),
             timeout: machine.settings(task).timeout_span(),
             deadline: machine
@@ -142,6 +179,10 @@ impl Owner {
             return;
         };
         let queue = queue.clone();
+        let input = match machine.input(task, self.shared.ports.settings.max_payload) {
+            Ok(input) => input,
+            Err(failure) => return self.refuse(run, task, attempt, failure),
+        };
         let class = self.classes.get(machine.class(task));
         let fields = active.scope.fields();
         let settings = machine.settings(task);
@@ -162,10 +203,21 @@ impl Owner {
                 .min(),
             depth: fields.depth,
             trace: fields.trace.clone(),
-            input: machine.input(task),
+            input,
         };
         self.outbox
             .push(Destination::Queue(queue), message.into_envelope());
+    }
+
+    /// Ends an attempt that cannot be handed out, in the next turn.
+    fn refuse(&mut self, run: RunId, task: TaskId, attempt: Attempt, failure: Failure) {
+        self.refused.push(Outcome {
+            run,
+            task,
+            attempt,
+            ended: Ended::failed(failure),
+        });
+        self.wake.notify_one();
     }
 
     fn stop_remote(&mut self, stop: Vec<Stop>) {
@@ -184,5 +236,19 @@ impl Owner {
         if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {
             self.outbox.push(Destination::Fanout(fanout), envelope);
         }
+    }
+}
+
+/// Acknowledges an outcome of a run that has ended, and gives that of another back.
+async fn ack_if_settled(journal: &dyn RunJournal, run: RunId, delivery: Delivery) {
+    let ended = match journal.run(run).await {
+        Ok(summary) => summary.is_none_or(|summary| summary.state.is_settled()),
+        Err(_) => false,
+    };
+    // A delivery that was lost meanwhile comes again.
+    if ended {
+        drop(delivery.ack().await);
+    } else {
+        drop(delivery.nack(GIVE_BACK).await);
     }
 }

@@ -20,7 +20,8 @@ impl Owner {
         let Some(active) = self.runs.get_mut(&run) else {
             return;
         };
-        match active.machine.conclude(scope) {
+        let limit = self.shared.ports.settings.max_payload;
+        match active.machine.conclude(scope, limit) {
             Conclusion::Pending => {}
             Conclusion::Result(result) => self.concluded(run, scope, result),
             Conclusion::Finish(aggregator) => {
@@ -38,8 +39,8 @@ impl Owner {
                     // An owner that is gone has no use for it.
                     let _ = finished.send(made).await;
                 };
-                let abort = self.shared.abort.clone();
-                let make = async move { abort.run_until_cancelled(make).await };
+                let ended = active.ended.clone();
+                let make = async move { ended.run_until_cancelled(make).await };
                 self.shared.tracker.spawn(make);
             }
         }
@@ -97,6 +98,9 @@ impl Owner {
 
     pub(super) fn settle(&mut self, run: RunId, settlement: Settlement) {
         tracing::debug!(%run, state = %settlement.state(), "the run has ended");
+        if let Some(active) = self.runs.get(&run) {
+            active.ended.cancel();
+        }
         self.must(run, RecordKind::Settled(settlement));
         self.deferred.push(Deferred::Forget(run));
     }

@@ -1,5 +1,8 @@
 //! Which ready task goes where: into a free slot of this process, or onto the bus within its window.
 
+use std::collections::VecDeque;
+
+use coditect_bus::Priority;
 use coditect_dag::journal::RecordKind;
 use coditect_dag::{Class, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
@@ -18,24 +21,45 @@ enum Room {
     None,
 }
 
+/// What a level of a capability's queue has.
+enum Next {
+    Task(RunId, TaskId),
+    /// Nothing, but the look has found what waits at another level.
+    OtherLevel,
+    None,
+}
+
 impl Owner {
     /// Dispatches ready tasks as far as there is room for them.
+    ///
+    /// Priorities take turns over all capabilities, and capabilities of one priority take turns, so that
+    /// neither a flood of low tasks nor the order of first use decides who gets a slot.
     pub(super) fn dispatch(&mut self) {
-        for class in self.classes.all() {
-            while !self.classes.get(class).ready.is_empty() {
-                match self.room(class) {
-                    Room::Slot(slot) => {
-                        if !self.dispatch_one(class, Some(slot)) {
-                            break;
-                        }
-                    }
-                    Room::Bus => {
-                        if !self.dispatch_one(class, None) {
-                            break;
-                        }
-                    }
-                    Room::None => break,
-                }
+        let ready = |class: &Class| !self.classes.get(*class).ready.is_empty();
+        let mut open: VecDeque<Class> = self.classes.all().filter(ready).collect();
+        while !open.is_empty() {
+            let waits = |level: usize| {
+                let waits = |class: &Class| self.classes.get(*class).ready.has(level);
+                open.iter().any(waits)
+            };
+            let waiting = [waits(0), waits(1), waits(2)];
+            let Some(level) = self.turns.next(waiting).map(Priority::index) else {
+                return;
+            };
+            let next = open
+                .iter()
+                .position(|class| self.classes.get(*class).ready.has(level));
+            // One of them waits at the level that was chosen among those that wait.
+            let Some(class) = next.and_then(|index| open.remove(index)) else {
+                return;
+            };
+            let dispatched = match self.room(class) {
+                Room::Slot(slot) => self.dispatch_one(class, level, Some(slot)),
+                Room::Bus => self.dispatch_one(class, level, None),
+                Room::None => false,
+            };
+            if dispatched && !self.classes.get(class).ready.is_empty() {
+                open.push_back(class);
             }
         }
     }
@@ -67,10 +91,12 @@ impl Owner {
         Room::Bus
     }
 
-    /// Dispatches the task whose turn it is; says whether there was one.
-    fn dispatch_one(&mut self, class: Class, slot: Option<Slot>) -> bool {
-        let Some((run, task)) = self.next(class, slot.is_some()) else {
-            return false;
+    /// Dispatches the task of a level whose turn it is; says whether it is worth looking again.
+    fn dispatch_one(&mut self, class: Class, level: usize, slot: Option<Slot>) -> bool {
+        let (run, task) = match self.next(class, level, slot.is_some()) {
+            Next::Task(run, task) => (run, task),
+            Next::OtherLevel => return true,
+            Next::None => return false,
         };
         let Some(active) = self.runs.get_mut(&run) else {
             return true;
@@ -121,15 +147,18 @@ impl Owner {
     }
 
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
-    fn next(&mut self, class: Class, local: bool) -> Option<(RunId, TaskId)> {
+    fn next(&mut self, class: Class, level: usize, local: bool) -> Next {
         let window = self.shared.ports.settings.dispatch_window;
         let draining = self.shared.drain.is_cancelled();
+        let mut none = Next::None;
         loop {
             let state = self.classes.get_mut(class);
             let mut ready = std::mem::take(&mut state.ready);
-            let popped = ready.pop(|tenant| local || state.on_bus(tenant) < window);
+            let popped = ready.pop(level, |tenant| local || state.on_bus(tenant) < window);
             state.ready = ready;
-            let (level, run) = popped?;
+            let Some(run) = popped else {
+                return none;
+            };
             let Some(active) = self.runs.get_mut(&run) else {
                 continue;
             };
@@ -148,9 +177,10 @@ impl Owner {
                 self.classes.get_mut(class).ready.push(queued, &tenant, run);
             }
             if queued != level {
+                none = Next::OtherLevel;
                 continue;
             }
-            return Some((run, task));
+            return Next::Task(run, task);
         }
     }
 

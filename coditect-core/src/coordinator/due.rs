@@ -6,6 +6,7 @@ use coditect_dag::{RunId, TaskId};
 use super::owner::Owner;
 use super::record::encode_failure;
 use super::timer::Due;
+use crate::failure::{Failure, FailureKind};
 
 impl Owner {
     /// Sets the timers of the tasks of a plan that was just taken up.
@@ -18,12 +19,20 @@ impl Owner {
         }
     }
 
+    /// Sets the timer of one task, whose time counts anew.
+    pub(super) fn set_deadline(&mut self, run: RunId, task: TaskId) {
+        let active = self.runs.get(&run);
+        if let Some(at) = active.and_then(|active| active.machine.deadline(task)) {
+            self.timers.push(at, run, Due::TaskDeadline(task));
+        }
+    }
+
     /// Does what is due by now.
     pub(super) fn due(&mut self) {
         while let Some((run, due)) = self.timers.pop(self.now) {
             match due {
                 Due::Backoff => self.backoffs(run),
-                Due::TaskDeadline(task) => self.must(run, RecordKind::Expired { task }),
+                Due::TaskDeadline(task) => self.task_deadline(run, task),
                 Due::RunDeadline => self.run_deadline(run),
             }
         }
@@ -37,7 +46,24 @@ impl Owner {
         self.carry_out(run, effects);
     }
 
+    fn task_deadline(&mut self, run: RunId, task: TaskId) {
+        let active = self.runs.get(&run);
+        let at = active.and_then(|active| active.machine.deadline(task));
+        // A redriven task has a later deadline than the one that this timer was set for.
+        if at.is_some_and(|at| at <= self.now) {
+            self.must(run, RecordKind::Expired { task });
+        }
+    }
+
     fn run_deadline(&mut self, run: RunId) {
+        if self.stuck.contains(&run) {
+            let failure = Failure::new(
+                FailureKind::DeadlineExceeded,
+                "the run's deadline passed, and no process could go on with it",
+            );
+            let failure = encode_failure(&failure);
+            return self.settle_stuck(run, Settlement::Failed { failure });
+        }
         let Some(active) = self
             .runs
             .get(&run)

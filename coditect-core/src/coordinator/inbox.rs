@@ -67,13 +67,20 @@ impl Owner {
     }
 
     fn cancelled(&mut self, run: RunId, reason: Arc<str>) {
-        let open = self
-            .runs
-            .get(&run)
-            .is_some_and(|active| !active.machine.is_settled());
-        if open {
-            self.must(run, RecordKind::RunCancelled { reason });
+        if self.stuck.contains(&run) {
+            return self.settle_stuck(run, Settlement::Cancelled { reason });
         }
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        if active.machine.is_settled() {
+            return;
+        }
+        if active.machine.scheduler().is_settled() {
+            // Only the aggregator is still at work, and is not waited for.
+            return self.settle(run, Settlement::Cancelled { reason });
+        }
+        self.must(run, RecordKind::RunCancelled { reason });
     }
 
     async fn redrive(&mut self, run: RunId, task: TaskId) -> Result<(), Error> {
@@ -84,8 +91,14 @@ impl Owner {
             .runs
             .get(&run)
             .is_some_and(|active| task.index() < active.machine.scheduler().len());
-        if known && let Err(failure) = self.record(run, RecordKind::Redriven { task }) {
-            tracing::warn!(%run, %task, %failure, "the task cannot be redriven");
+        if known {
+            match self.record(run, RecordKind::Redriven { task }) {
+                Ok(true) => self.set_deadline(run, task),
+                Ok(false) => tracing::warn!(%run, %task, "the task cannot be redriven any more"),
+                Err(failure) => {
+                    tracing::warn!(%run, %task, %failure, "the task cannot be redriven")
+                }
+            }
         }
         if self
             .runs

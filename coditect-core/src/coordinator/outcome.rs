@@ -7,6 +7,7 @@ use coditect_dag::journal::RecordKind;
 use coditect_dag::{Attempt, RunId, TaskId};
 use coditect_resilience::{Classification, Tries, Verdict};
 
+use super::active::Place;
 use super::commit::Deferred;
 use super::owner::Owner;
 use super::record::encode_failure;
@@ -18,22 +19,33 @@ impl Owner {
     /// Takes in how an attempt ended. The first outcome of the current attempt counts, any other is
     /// dropped.
     pub(super) fn outcome(&mut self, outcome: Outcome, delivery: Option<Delivery>) {
-        self.deferred.extend(delivery.map(Deferred::Ack));
         let Outcome {
             run,
             task,
             attempt,
             ended,
         } = outcome;
-        let current = self.runs.get(&run).is_some_and(|active| {
-            task.index() < active.machine.scheduler().len()
-                && active.machine.is_current(task, attempt)
-        });
-        if !current {
+        let from_bus = delivery.is_some();
+        let Some(active) = self.runs.get(&run) else {
+            let given = delivery.map(|delivery| Deferred::AckIfSettled(run, delivery));
+            return self.deferred.extend(given);
+        };
+        let scheduler = active.machine.scheduler();
+        let known = task.index() < scheduler.len();
+        if known && attempt > scheduler.attempt(task) {
+            // Another owner dispatched it: whoever that is will judge it.
+            return self.deferred.extend(delivery.map(Deferred::GiveBack));
+        }
+        self.deferred.extend(delivery.map(Deferred::Ack));
+        if !known || !active.machine.is_current(task, attempt) {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
             return;
         }
-        self.land(run, task);
+        let flight = self.land(run, task);
+        if let (true, Some(Place::Local(copy))) = (from_bus, flight.map(|flight| flight.place)) {
+            // A copy of the attempt that a former owner had handed out was faster.
+            copy.cancel();
+        }
         match ended {
             Ended::Output(output) => self.must(
                 run,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_bus::{Consumer, Delivery, QueueSpec, Subscription};
+use coditect_bus::{Consumer, Delivery, PriorityTurns, QueueSpec, Subscription};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -33,10 +33,15 @@ pub(super) struct Owner {
     /// Renewed by a task of its own.
     pub(super) lease: Arc<Mutex<PartitionLease>>,
     /// Fires when the lease is lost.
-    lost: CancellationToken,
+    pub(super) lost: CancellationToken,
     pub(super) runs: FxHashMap<RunId, ActiveRun>,
+    /// Open runs that this process cannot go on with.
+    pub(super) stuck: FxHashSet<RunId>,
+    /// Attempts that could not be handed out.
+    pub(super) refused: Vec<Outcome>,
     pub(super) classes: Classes,
     pub(super) timers: Timers,
+    pub(super) turns: PriorityTurns,
     pub(super) batch: Batch,
     /// What is done once the batch is committed.
     pub(super) deferred: Vec<Deferred>,
@@ -104,8 +109,11 @@ impl Owner {
             lease,
             lost,
             runs: FxHashMap::default(),
+            stuck: FxHashSet::default(),
+            refused: Vec::new(),
             classes: Classes::default(),
             timers: Timers::default(),
+            turns: PriorityTurns::default(),
             batch: Batch::new(),
             deferred: Vec::new(),
             effects: Vec::new(),
@@ -145,6 +153,8 @@ impl Owner {
         let view = shared.view.clone();
         let mut local = Vec::with_capacity(TURN);
         let mut changed = Box::pin(view.changed());
+        // What changed while the partition was taken over was not waited for.
+        self.look(&view);
         loop {
             let draining = shared.drain.is_cancelled();
             let ended = shared.abort.is_cancelled() || self.lost.is_cancelled();
@@ -179,7 +189,7 @@ impl Owner {
             {
                 local.push(outcome);
             }
-            for outcome in local.drain(..) {
+            for outcome in local.drain(..).chain(std::mem::take(&mut self.refused)) {
                 self.outcome(outcome, None);
             }
             if quiet {
@@ -225,6 +235,9 @@ impl Owner {
                 Ok(outcome) => self.outcome(outcome, Some(delivery)),
                 Err(error) => {
                     tracing::warn!(%error, "an unreadable outcome was set aside");
+                    if let Some(outcome) = Outcome::unreadable(delivery.envelope(), &error) {
+                        self.outcome(outcome, None);
+                    }
                     self.deferred
                         .push(Deferred::Reject(delivery, error.to_string()));
                 }
@@ -277,10 +290,17 @@ fn renew(shared: &Arc<Shared>, lease: &Arc<Mutex<PartitionLease>>, lost: &Cancel
                 () = lost.cancelled() => return,
                 () = tokio::time::sleep(held.ttl() / 3) => {}
             }
-            match shared.ports.journal.renew(&held).await {
-                Ok(renewed) => *lease.lock() = renewed,
-                Err(error) if error.is_retryable() && !held.is_expired() => {}
-                Err(error) => {
+            let renewal = shared.ports.journal.renew(&held);
+            match tokio::time::timeout(held.ttl() / 3, renewal).await {
+                Ok(Ok(renewed)) => *lease.lock() = renewed,
+                Err(_) if !held.is_expired() => {}
+                Err(_) => {
+                    tracing::warn!(partition = %held.partition(), "the lease could not be renewed in time");
+                    lost.cancel();
+                    return;
+                }
+                Ok(Err(error)) if error.is_retryable() && !held.is_expired() => {}
+                Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(partition = %held.partition(), error, "the partition was lost");
                     lost.cancel();

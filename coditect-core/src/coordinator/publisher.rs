@@ -124,6 +124,15 @@ impl Publisher {
                 // Nobody listens to what only tells.
                 ErrorKind::NoRoute if !matches!(to, Destination::Queue(_)) => return true,
                 ErrorKind::NoRoute => self.forget(to),
+                ErrorKind::TooLarge | ErrorKind::Invalid if refused.envelopes().len() > 1 => {
+                    // The error is that of one of them: each gets its own.
+                    for envelope in refused.into_envelopes() {
+                        if !Box::pin(self.publish(to, vec![envelope])).await {
+                            return false;
+                        }
+                    }
+                    return true;
+                }
                 ErrorKind::TooLarge | ErrorKind::Invalid => {
                     return self.refuse(refused).await;
                 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use coditect_dag::journal::Submission;
+use coditect_dag::journal::{RecordKind, Settlement, Submission};
 use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
+use serde::de::IgnoredAny;
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Flight, Place};
@@ -56,6 +57,7 @@ impl Owner {
             scope,
             Arc::clone(&submission.tenant),
             deadline,
+            self.lost.child_token(),
         ))
     }
 
@@ -77,11 +79,7 @@ impl Owner {
         };
         let mut active = match self.build(&log.submission) {
             Ok(active) => active,
-            Err(failure) => {
-                // It stays in the journal for an owner that can, and holds up no other run.
-                tracing::error!(%run, %failure, "this process cannot go on with the run");
-                return Ok(());
-            }
+            Err(failure) => return Ok(self.set_aside(&log.submission, &failure)),
         };
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
@@ -95,7 +93,7 @@ impl Owner {
                     .machine
                     .apply(record, &mut intern, Some(&shared.catalogue), &mut effects);
             if let Err(failure) = applied {
-                tracing::error!(%run, %failure, "a record of the journal does not fit; it is skipped");
+                return Ok(self.set_aside(&log.submission, &failure));
             }
             open.extend(effects.drain(..).filter(concludes));
         }
@@ -103,7 +101,11 @@ impl Owner {
         let deadlines = active.machine.all_deadlines();
         let deadline = active.deadline;
         let settled = active.machine.is_settled();
-        let wake = active.machine.scheduler().next_wake();
+        let backoffs: Vec<_> = active
+            .machine
+            .tasks_in(TaskState::Backoff)
+            .filter_map(|task| active.machine.scheduler().wake_at(task))
+            .collect();
         let ready: Vec<_> = active.machine.tasks_in(TaskState::Ready).collect();
         let running: Vec<_> = active.machine.open_attempts().collect();
         self.runs.insert(run, active);
@@ -116,7 +118,7 @@ impl Owner {
         if let Some(at) = deadline {
             self.timers.push(at, run, Due::RunDeadline);
         }
-        if let Some(at) = wake {
+        for at in backoffs {
             self.timers.push(at, run, Due::Backoff);
         }
         for task in ready {
@@ -135,6 +137,26 @@ impl Owner {
             }
         }
         Ok(())
+    }
+
+    /// Leaves a run to an owner that can go on with it: this process lacks an aggregator, say. It can be
+    /// cancelled meanwhile, its deadline holds, and what comes for it is given back.
+    fn set_aside(&mut self, submission: &Submission, failure: &Failure) {
+        let run = submission.run;
+        tracing::error!(%run, %failure, "this process cannot go on with the run");
+        let terms: Result<RunSpec<IgnoredAny>, _> = serde_json::from_slice(&submission.spec);
+        let deadline = terms.ok().and_then(|spec| spec.terms.deadline);
+        if let Some(deadline) = deadline {
+            self.timers.push(deadline, run, Due::RunDeadline);
+        }
+        self.stuck.insert(run);
+    }
+
+    /// Ends a run that was set aside.
+    pub(super) fn settle_stuck(&mut self, run: RunId, settlement: Settlement) {
+        self.stuck.remove(&run);
+        self.batch
+            .push(run, RecordKind::Settled(settlement).at(self.now));
     }
 
     /// Hands an attempt out again that was under way when its owner went: the same attempt under the

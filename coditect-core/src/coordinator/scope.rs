@@ -26,6 +26,8 @@ pub(super) struct Scope {
     aggregation: Aggregation,
     /// The first task that failed, for the failure of the scope.
     pub(super) first_failed: Option<TaskId>,
+    /// The aggregator has said that it has enough, and is told no more.
+    has_enough: bool,
 }
 
 enum Aggregation {
@@ -80,6 +82,7 @@ impl Scope {
             opened_at: Timestamp::EPOCH,
             aggregation,
             first_failed: None,
+            has_enough: false,
         })
     }
 
@@ -106,14 +109,17 @@ impl Scope {
         else {
             return false;
         };
-        if !members[position] {
+        if self.has_enough || !members[position] {
             return false;
         }
         let key = &self.plan.task(position).key;
         let result = output.map(|output| &**output).ok_or_else(failure);
         match aggregator.get_mut().absorb(task, key, result) {
             Absorbed::Continue => false,
-            Absorbed::Enough => true,
+            Absorbed::Enough => {
+                self.has_enough = true;
+                true
+            }
             Absorbed::Broken(failure) => {
                 self.aggregation = Aggregation::Broken(failure);
                 true
@@ -125,6 +131,7 @@ impl Scope {
     pub(super) fn conclude(
         &mut self,
         outputs: &Outputs,
+        limit: usize,
         failed_fast: bool,
         failure_of: impl Fn(TaskId) -> Failure,
     ) -> Conclusion {
@@ -137,23 +144,29 @@ impl Scope {
             Aggregation::Broken(failure) => Conclusion::Result(Err(failure)),
             Aggregation::None => match &self.plan.spec().result {
                 ResultSpec::Output(binding) => {
-                    Conclusion::Result(self.resolve(binding, outputs, &failure_of))
+                    Conclusion::Result(self.resolve(binding, outputs, limit, &failure_of))
                 }
                 ResultSpec::Aggregate { .. } => Conclusion::Pending,
             },
         }
     }
 
-    /// The input of a task, as JSON.
-    pub(super) fn input(&self, task: TaskId, outputs: &Outputs) -> Bytes {
+    /// The input of a task as JSON, unless it has more than `limit` bytes.
+    pub(super) fn input(
+        &self,
+        task: TaskId,
+        outputs: &Outputs,
+        limit: usize,
+    ) -> Result<Bytes, Failure> {
         let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
-        self.spec(task).input.resolve(&output)
+        self.spec(task).input.resolve(&output, limit)
     }
 
     fn resolve(
         &self,
         binding: &Binding,
         outputs: &Outputs,
+        limit: usize,
         failure_of: &impl Fn(TaskId) -> Failure,
     ) -> Result<Bytes, Failure> {
         let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
@@ -166,7 +179,7 @@ impl Scope {
         if missing.is_some() {
             return Err(self.failure(failure_of));
         }
-        Ok(binding.resolve(&output))
+        binding.resolve(&output, limit)
     }
 
     fn failure(&self, failure_of: &impl Fn(TaskId) -> Failure) -> Failure {

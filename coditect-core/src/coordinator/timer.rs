@@ -18,15 +18,22 @@ pub(super) enum Due {
 
 /// Instants at which something is due, the earliest first.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Reverse<(Timestamp, RunId, Due)>>);
+pub(super) struct Timers {
+    heap: BinaryHeap<Reverse<(Timestamp, RunId, Due)>>,
+    /// How many runs have ended since timers of ended runs were last thrown away.
+    ended: usize,
+}
+
+/// After how many ended runs it is worth looking at every timer.
+const ENDED: usize = 1024;
 
 impl Timers {
     pub(super) fn push(&mut self, at: Timestamp, run: RunId, due: Due) {
-        self.0.push(Reverse((at, run, due)));
+        self.heap.push(Reverse((at, run, due)));
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.0.peek().map(|Reverse((at, ..))| *at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Takes what is due by now.
@@ -34,6 +41,15 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse((_, run, due))| (run, due))
+        self.heap.pop().map(|Reverse((_, run, due))| (run, due))
+    }
+
+    /// Notes that a run has ended; throws timers of ended runs away when there may be many.
+    pub(super) fn forget_ended(&mut self, lives: impl Fn(RunId) -> bool) {
+        self.ended += 1;
+        if self.ended >= ENDED {
+            self.ended = 0;
+            self.heap.retain(|Reverse((_, run, _))| lives(*run));
+        }
     }
 }

@@ -4,6 +4,8 @@ use coditect_dag::journal::RecordKind;
 use coditect_dag::{RunId, TaskId};
 use coditect_registry::View;
 
+use super::active::Place;
+use super::commit::Deferred;
 use super::owner::Owner;
 
 impl Owner {
@@ -27,6 +29,28 @@ impl Owner {
         }
         for (run, task) in unserved {
             self.tell_unserved(run, task);
+        }
+        self.move_stranded();
+    }
+
+    /// Publishes attempts anew, as the same attempts, that wait where nobody takes tasks any more: the
+    /// agents of their version have gone, and those of another serve them.
+    fn move_stranded(&mut self) {
+        for (run, active) in &mut self.runs {
+            for (task, flight) in &mut active.flights {
+                let Place::Bus(queue) = &mut flight.place else {
+                    continue;
+                };
+                let Some(moved) = self.classes.get(flight.class).moved(queue) else {
+                    continue;
+                };
+                *queue = moved;
+                self.deferred.push(Deferred::Publish {
+                    run: *run,
+                    task: *task,
+                    attempt: flight.attempt,
+                });
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::settings::{FailurePolicy, TaskSettings};
+use crate::failure::{Failure, FailureKind};
 
 /// A plan without its types. Positions refer to `tasks`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -90,16 +91,45 @@ impl Binding {
     /// Makes the value of tasks' outputs, as JSON.
     ///
     /// `output` tells a task's output, or none where it has not succeeded.
-    pub(crate) fn resolve(&self, output: &impl Fn(u32) -> Option<Bytes>) -> Bytes {
+    ///
+    /// # Errors
+    ///
+    /// When it would have more than `limit` bytes: a plan can name one output many times, so the size is
+    /// found out before the value is made.
+    pub(crate) fn resolve(
+        &self,
+        output: &impl Fn(u32) -> Option<Bytes>,
+        limit: usize,
+    ) -> Result<Bytes, Failure> {
         match self {
-            Self::Null => Bytes::from_static(b"null"),
-            Self::Value(value) => Bytes::copy_from_slice(value.get().as_bytes()),
-            Self::Task(position) => output(*position).unwrap_or(Bytes::from_static(b"null")),
-            Self::List(_) | Self::Tuple(_) => {
-                let mut json = Vec::new();
-                self.write(&mut json, output);
-                json.into()
+            Self::Null => return Ok(Bytes::from_static(b"null")),
+            Self::Value(value) => return Ok(Bytes::copy_from_slice(value.get().as_bytes())),
+            Self::Task(position) => {
+                return Ok(output(*position).unwrap_or(Bytes::from_static(b"null")));
             }
+            Self::List(_) | Self::Tuple(_) => {}
+        }
+        let size = self.size(output);
+        if size > limit {
+            return Err(Failure::new(
+                FailureKind::TooLarge,
+                format!("what the task is given would have {size} bytes, {limit} are allowed"),
+            ));
+        }
+        let mut json = Vec::with_capacity(size);
+        self.write(&mut json, output);
+        Ok(json.into())
+    }
+
+    /// How many bytes the value has as JSON, or a few more.
+    fn size(&self, output: &impl Fn(u32) -> Option<Bytes>) -> usize {
+        match self {
+            Self::Null => 4,
+            Self::Value(value) => value.get().len(),
+            Self::Task(position) => output(*position).map_or(4, |output| output.len()),
+            Self::List(parts) | Self::Tuple(parts) => parts.iter().fold(2_usize, |size, part| {
+                size.saturating_add(part.size(output)).saturating_add(1)
+            }),
         }
     }
 

@@ -100,7 +100,8 @@ impl EventStream {
             RunMachine::new(plan, &spec.terms, &mut |_| Class(0), None).map_err(Error::of_run)?;
         let pattern = wire::progress_topic(run)?.as_str().parse()?;
         let progress = ports.bus.subscribe(Subscription::topic(pattern)).await.ok();
-        let mut stream = Self {
+        // The log itself is read page by page as it is asked for.
+        Ok(Self {
             run,
             ports,
             machine,
@@ -109,12 +110,7 @@ impl EventStream {
             progress,
             events: VecDeque::new(),
             effects: Vec::new(),
-        };
-        for record in log.tail {
-            stream.after = stream.after.next();
-            stream.take(&record);
-        }
-        Ok(stream)
+        })
     }
 
     /// Waits for the next event; none after the run has ended.

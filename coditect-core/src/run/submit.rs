@@ -33,7 +33,8 @@ const KEPT_PLANS: usize = 256;
 pub(crate) struct Submitter {
     ports: Arc<Ports>,
     hosted: Arc<[Arc<Hosted>]>,
-    prepared: Arc<PreparedRuns>,
+    /// None where this process leaves runs to others.
+    prepared: Option<Arc<PreparedRuns>>,
 }
 
 /// How a run is to be carried out.
@@ -53,7 +54,7 @@ impl Submitter {
     pub(crate) fn new(
         ports: Arc<Ports>,
         hosted: Arc<[Arc<Hosted>]>,
-        prepared: Arc<PreparedRuns>,
+        prepared: Option<Arc<PreparedRuns>>,
     ) -> Self {
         Self {
             ports,
@@ -98,10 +99,14 @@ impl Submitter {
         if let Some(tenant) = options.tenant {
             submission.tenant = tenant;
         }
-        self.prepared.keep(run, plan, terms);
+        if let Some(prepared) = &self.prepared {
+            prepared.keep(run, plan, terms);
+        }
         let submitted = self.ports.journal.submit(submission).await;
         if !matches!(&submitted, Ok(submitted) if submitted.run == run) {
-            self.prepared.take(run);
+            self.prepared
+                .as_ref()
+                .and_then(|prepared| prepared.take(run));
         }
         Ok(RunHandle::new(submitted?.run, Arc::clone(&self.ports)))
     }

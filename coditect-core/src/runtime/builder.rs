@@ -243,7 +243,7 @@ impl RuntimeBuilder {
         let submitter = Submitter::new(
             Arc::clone(&ports),
             Arc::clone(&hosted),
-            Arc::clone(&prepared),
+            self.coordinates.then(|| Arc::clone(&prepared)),
         );
         let (progress, publisher) = ProgressPublisher::new();
         let services = Arc::new(Services {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::KIND;
 use crate::error::Error;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::worker::Ended;
 
 /// How one attempt of a task ended.
@@ -21,6 +21,13 @@ pub(crate) struct Outcome {
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
     pub(crate) ended: Ended,
+}
+
+#[derive(Deserialize)]
+struct AttemptName {
+    run: RunId,
+    task: TaskId,
+    attempt: Attempt,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +60,19 @@ impl Outcome {
             outcome: ReplyBody::of(&self.ended)?,
         };
         Ok(Envelope::json(&body)?.with_header(KIND, "outcome"))
+    }
+
+    /// What can be made of an outcome that cannot be read: its attempt has failed, if it can be told which
+    /// it was.
+    pub(crate) fn unreadable(envelope: &Envelope, error: &Error) -> Option<Self> {
+        let name: AttemptName = envelope.decode().ok()?;
+        let text = format!("the agent's outcome cannot be read: {error}");
+        Some(Self {
+            run: name.run,
+            task: name.task,
+            attempt: name.attempt,
+            ended: Ended::failed(Failure::new(FailureKind::Permanent, text)),
+        })
     }
 
     pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {

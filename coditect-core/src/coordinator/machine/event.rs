@@ -26,12 +26,7 @@ impl RunMachine {
     ) -> Result<Option<Event<u8>>, Failure> {
         Ok(Some(match &record.kind {
             RecordKind::Started => Event::Started,
-            RecordKind::Dispatched { task, .. } => {
-                if !self.unserved.is_empty() {
-                    self.unserved.remove(task);
-                }
-                Event::Dispatched { task: *task }
-            }
+            RecordKind::Dispatched { task, .. } => Event::Dispatched { task: *task },
             RecordKind::Succeeded { task, attempt, .. } => Event::Succeeded {
                 task: *task,
                 attempt: *attempt,
@@ -80,22 +75,13 @@ impl RunMachine {
             RecordKind::ScopeFailed { task, .. } => Event::ScopeFailed { task: *task },
             RecordKind::Expired { task } => Event::Expired { task: *task },
             RecordKind::Cancelled { task } => Event::Cancelled { task: *task },
-            RecordKind::RunCancelled { reason } => {
-                self.cancel_reason = Some(Arc::clone(reason));
-                Event::RunCancelled
-            }
-            RecordKind::Redriven { task } => {
-                self.settled = false;
-                Event::Redriven { task: *task }
-            }
-            RecordKind::Settled(settlement) => {
-                self.settled = true;
-                match settlement {
-                    Settlement::Succeeded { .. } => Event::RunResolved,
-                    Settlement::Failed { .. } => Event::RunFailed,
-                    Settlement::Cancelled { .. } => Event::RunCancelled,
-                }
-            }
+            RecordKind::RunCancelled { .. } => Event::RunCancelled,
+            RecordKind::Redriven { task } => Event::Redriven { task: *task },
+            RecordKind::Settled(settlement) => match settlement {
+                Settlement::Succeeded { .. } => Event::RunResolved,
+                Settlement::Failed { .. } => Event::RunFailed,
+                Settlement::Cancelled { .. } => Event::RunCancelled,
+            },
             RecordKind::Unserved { task } => {
                 self.unserved.insert(*task);
                 return Ok(None);
@@ -164,20 +150,28 @@ impl RunMachine {
                 self.failures.insert(*task, failure);
             }
             RecordKind::Redriven { task } => {
+                self.settled = false;
                 self.failures.remove(task);
                 self.outputs.remove(*task);
-                self.redriven.insert(*task);
+                self.dispatched.remove(task);
+                self.unserved.remove(task);
+                self.redriven.insert(*task, record.at);
             }
+            RecordKind::RunCancelled { reason } => self.cancel_reason = Some(Arc::clone(reason)),
+            RecordKind::Settled(_) => self.settled = true,
             RecordKind::Started => self.scopes[0].opened_at = record.at,
             RecordKind::Expanded { task, .. } => {
                 if let Some(scope) = self.expanded.get(task) {
                     self.scopes[*scope as usize].opened_at = record.at;
                 }
             }
-            RecordKind::Dispatched { task, .. }
-                if self.retry_policy(*task).max_elapsed().is_some() =>
-            {
-                self.dispatched.entry(*task).or_insert(record.at);
+            RecordKind::Dispatched { task, .. } => {
+                if !self.unserved.is_empty() {
+                    self.unserved.remove(task);
+                }
+                if self.retry_policy(*task).max_elapsed().is_some() {
+                    self.dispatched.entry(*task).or_insert(record.at);
+                }
             }
             RecordKind::Expired { task } => {
                 let failure = self.missed_deadline(*task);

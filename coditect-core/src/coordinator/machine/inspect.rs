@@ -11,6 +11,7 @@ use coditect_resilience::RetryPolicy;
 use super::super::scope::Scope;
 use super::RunMachine;
 use crate::context::Siblings;
+use crate::failure::Failure;
 use crate::plan::TaskSettings;
 use crate::plan::spec::TaskSpec as PlannedTask;
 
@@ -45,8 +46,12 @@ impl RunMachine {
     }
 
     /// The input of a task, made of the outputs of its upstreams.
-    pub(crate) fn input(&self, task: TaskId) -> Bytes {
-        self.scope(task).input(task, &self.outputs)
+    ///
+    /// # Errors
+    ///
+    /// When it has more than `limit` bytes.
+    pub(crate) fn input(&self, task: TaskId, limit: usize) -> Result<Bytes, Failure> {
+        self.scope(task).input(task, &self.outputs, limit)
     }
 
     /// The tasks of the scope into which a task expanded, or of the run's own graph.
@@ -82,7 +87,7 @@ impl RunMachine {
     }
 
     pub(crate) fn was_redriven(&self, task: TaskId) -> bool {
-        self.redriven.contains(&task)
+        self.redriven.contains_key(&task)
     }
 
     pub(crate) fn is_unserved(&self, task: TaskId) -> bool {
@@ -120,7 +125,9 @@ impl RunMachine {
     /// When a task's own deadline passes: its plan's settings count from the moment it was taken up.
     pub(crate) fn deadline(&self, task: TaskId) -> Option<Timestamp> {
         let span = self.settings(task).deadline_span()?;
-        Some(self.scope(task).opened_at.saturating_add(span))
+        let redriven = self.redriven.get(&task).copied();
+        let from = redriven.unwrap_or(self.scope(task).opened_at);
+        Some(from.saturating_add(span))
     }
 
     /// The deadlines of the tasks of a plan.

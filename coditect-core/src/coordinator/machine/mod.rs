@@ -48,7 +48,8 @@ pub(crate) struct RunMachine {
     outputs: Outputs,
     failures: FxHashMap<TaskId, Failure>,
     unserved: FxHashSet<TaskId>,
-    redriven: FxHashSet<TaskId>,
+    /// When tasks were redriven, from which their deadlines count anew.
+    redriven: FxHashMap<TaskId, Timestamp>,
     /// When tasks were first dispatched whose retries are limited in time.
     dispatched: FxHashMap<TaskId, Timestamp>,
     failed_fast: FxHashSet<Option<TaskId>>,
@@ -88,7 +89,7 @@ impl RunMachine {
             outputs: Outputs::default(),
             failures: FxHashMap::default(),
             unserved: FxHashSet::default(),
-            redriven: FxHashSet::default(),
+            redriven: FxHashMap::default(),
             failed_fast: FxHashSet::default(),
             cancel_reason: None,
             settled: false,
@@ -115,7 +116,9 @@ impl RunMachine {
             Ok(Applied::Ignored) => {
                 self.actions = actions;
                 // The end of a run is kept even where every task had ended before it.
-                return Ok(matches!(record.kind, RecordKind::Settled(_)));
+                let ends = matches!(record.kind, RecordKind::Settled(_));
+                self.settled |= ends;
+                return Ok(ends);
             }
             Ok(Applied::Refused(error)) => self.refuse(&event, &error),
             Err(error) => {
@@ -171,7 +174,7 @@ impl RunMachine {
     }
 
     /// What a scope has come to, once it has settled or its aggregator has enough.
-    pub(super) fn conclude(&mut self, task: Option<TaskId>) -> Conclusion {
+    pub(super) fn conclude(&mut self, task: Option<TaskId>, limit: usize) -> Conclusion {
         let failed_fast =
             self.failed_fast.contains(&task) || (task.is_none() && self.failed_fast_at_top());
         let index = task
@@ -179,7 +182,7 @@ impl RunMachine {
             .unwrap_or(0);
         let failures = &self.failures;
         let explain = |task| explain(failures, task, TaskState::Failed, Cause::NotRetryable);
-        self.scopes[index as usize].conclude(&self.outputs, failed_fast, explain)
+        self.scopes[index as usize].conclude(&self.outputs, limit, failed_fast, explain)
     }
 
     fn failed_fast_at_top(&self) -> bool {
