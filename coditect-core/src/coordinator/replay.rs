@@ -79,7 +79,10 @@ impl Owner {
         };
         let mut active = match self.build(&log.submission) {
             Ok(active) => active,
-            Err(failure) => return Ok(self.set_aside(&log.submission, &failure)),
+            Err(failure) => {
+                self.set_aside(&log.submission, &failure);
+                return Ok(());
+            }
         };
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
@@ -93,7 +96,8 @@ impl Owner {
                     .machine
                     .apply(record, &mut intern, Some(&shared.catalogue), &mut effects);
             if let Err(failure) = applied {
-                return Ok(self.set_aside(&log.submission, &failure));
+                self.set_aside(&log.submission, &failure);
+                return Ok(());
             }
             open.extend(effects.drain(..).filter(concludes));
         }
