@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use coditect_core::bus::{MemoryBus, MessageBus};
-use coditect_core::dag::journal::{MemoryConfig, MemoryJournal, RunJournal};
+use coditect_core::dag::journal::{MemoryConfig, MemoryJournal, PartitionCount, RunJournal};
 use coditect_core::prelude::*;
 use coditect_core::registry::{MemoryRegistry, Registry};
 use coditect_core::state::{MemoryStore, StateStore};
@@ -101,8 +101,8 @@ impl<T: Clone> Notes<T> {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn MessageBus>,
-    registry: Arc<dyn Registry>,
-    journal: Arc<dyn RunJournal>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) journal: Arc<dyn RunJournal>,
     store: Arc<dyn StateStore>,
 }
 
@@ -118,6 +118,20 @@ impl Shared {
             journal: Arc::new(MemoryJournal::new(MemoryConfig::default())),
             store: Arc::new(MemoryStore::new()),
         }
+    }
+
+    /// The same ports with another journal, of so many partitions.
+    pub(crate) fn with_partitions(mut self, partitions: u16) -> Self {
+        let count = PartitionCount::new(partitions).expect("a journal has partitions");
+        let config = MemoryConfig::default().with_partitions(count);
+        self.journal = Arc::new(MemoryJournal::new(config));
+        self
+    }
+
+    /// The same ports, the journal seen through something else.
+    pub(crate) fn with_journal(mut self, journal: Arc<dyn RunJournal>) -> Self {
+        self.journal = journal;
+        self
     }
 
     /// A runtime on these ports whose tasks all go over the bus.

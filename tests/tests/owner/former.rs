@@ -1,0 +1,194 @@
+//! Former owners that do not know that they are: what comes for the new owner passes through them unharmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use coditect_core::Error;
+use coditect_core::RunId;
+use coditect_core::TaskId;
+use coditect_core::dag::journal::{
+    Batch, Command, Error as JournalError, EventPage, Hint, InboxEntry, Partition, PartitionCount,
+    PartitionLease, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+};
+use coditect_core::prelude::*;
+use tokio::sync::Semaphore;
+
+use crate::stage::{Count, Shared, within};
+
+const ECHO: Call<u64, u64> = Call::new("echo");
+const LEASE: Duration = Duration::from_secs(1);
+
+/// What becomes of renewals once the connection is cut.
+#[derive(Clone, Copy)]
+enum Renewals {
+    /// Nobody answers them.
+    Hang,
+    /// They look as if they had gone well: the process slept, and does not know it.
+    Lie,
+}
+
+/// A journal that is behind a cut connection from some moment on.
+struct Cut {
+    inner: Arc<dyn RunJournal>,
+    renewals: Renewals,
+    cut: AtomicBool,
+    silence: Hint,
+    released: Semaphore,
+}
+
+impl Cut {
+    fn new(inner: &Arc<dyn RunJournal>, renewals: Renewals) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            renewals,
+            cut: AtomicBool::new(false),
+            silence: Hint::new(),
+            released: Semaphore::new(0),
+        })
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Waits for ever once the connection is cut.
+    async fn connected(&self) {
+        if self.is_cut() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[async_trait]
+impl RunJournal for Cut {
+    fn partitions(&self) -> PartitionCount {
+        self.inner.partitions()
+    }
+    async fn submit(&self, submission: Submission) -> Result<Submitted, JournalError> {
+        self.inner.submit(submission).await
+    }
+    async fn send(&self, run: RunId, command: Command) -> Result<(), JournalError> {
+        self.inner.send(run, command).await
+    }
+    async fn run(&self, run: RunId) -> Result<Option<RunSummary>, JournalError> {
+        self.inner.run(run).await
+    }
+    async fn output(&self, run: RunId, task: TaskId) -> Result<Option<Bytes>, JournalError> {
+        self.inner.output(run, task).await
+    }
+    async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        self.inner.list(filter).await
+    }
+    async fn events(
+        &self,
+        run: RunId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<EventPage, JournalError> {
+        self.inner.events(run, after, limit).await
+    }
+    async fn watch(&self, run: RunId) -> Result<Watch, JournalError> {
+        self.inner.watch(run).await
+    }
+    async fn claim(
+        &self,
+        partition: Partition,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Option<PartitionLease>, JournalError> {
+        self.connected().await;
+        self.inner.claim(partition, owner, ttl).await
+    }
+    async fn renew(&self, lease: &PartitionLease) -> Result<PartitionLease, JournalError> {
+        match self.renewals {
+            Renewals::Lie if self.is_cut() => return Ok(lease.clone()),
+            Renewals::Lie => {}
+            Renewals::Hang => self.connected().await,
+        }
+        self.inner.renew(lease).await
+    }
+    async fn release(&self, lease: PartitionLease) -> Result<(), JournalError> {
+        self.released.add_permits(1);
+        self.inner.release(lease).await
+    }
+    async fn inbox(
+        &self,
+        lease: &PartitionLease,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, JournalError> {
+        self.connected().await;
+        self.inner.inbox(lease, after, limit).await
+    }
+    /// Brings no hint, so that the owner does not look and find out.
+    async fn watch_inbox(&self, _: Partition) -> Result<Watch, JournalError> {
+        Ok(self.silence.watch())
+    }
+    async fn append(&self, lease: &PartitionLease, batch: &mut Batch) -> Result<(), JournalError> {
+        self.inner.append(lease, batch).await
+    }
+    async fn open_runs(&self, lease: &PartitionLease) -> Result<Vec<RunId>, JournalError> {
+        self.inner.open_runs(lease).await
+    }
+    async fn load(&self, run: RunId) -> Result<Option<RunLog>, JournalError> {
+        self.inner.load(run).await
+    }
+    async fn snapshot(
+        &self,
+        lease: &PartitionLease,
+        run: RunId,
+        state: Bytes,
+        upto: Seq,
+    ) -> Result<(), JournalError> {
+        self.inner.snapshot(lease, run, state, upto).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_owner_gives_back_outcomes_that_are_not_its_own() -> Result<(), Error> {
+    let shared = Shared::new().with_partitions(1);
+    let cut = Cut::new(&shared.journal, Renewals::Lie);
+    let former = shared.clone().with_journal(cut.clone()).runtime();
+    let _former = former.leases(LEASE, LEASE).start().await?;
+    let handled = Count::default();
+    let counted = handled.clone();
+    let echo = agent("echo", move |x: u64| {
+        counted.add();
+        std::future::ready(Ok::<_, AgentError>(x))
+    });
+    let _worker = shared.runtime().worker_only().agent(echo).start().await?;
+    cut.cut();
+    let owner = shared.runtime().leases(LEASE, LEASE).start().await?;
+
+    let mut plan = Plan::builder();
+    let tasks: Vec<_> = (0..20)
+        .map(|x| plan.task(format!("echo-{x}"), &ECHO, x))
+        .collect();
+    let plan: Plan<Vec<u64>> = plan.output(tasks)?;
+    let run = owner.submit_plan(plan).await?;
+    let result = within(run.result()).await?;
+    assert_eq!(result, (0..20).collect::<Vec<_>>());
+    assert_eq!(handled.get(), 20, "no outcome was lost, no task done anew");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_renewals_are_not_answered_leaves() -> Result<(), Error> {
+    let shared = Shared::new().with_partitions(1);
+    let cut = Cut::new(&shared.journal, Renewals::Hang);
+    let former = shared.clone().with_journal(cut.clone()).runtime();
+    let _former = former.leases(LEASE, LEASE).start().await?;
+    cut.cut();
+    within(cut.released.acquire())
+        .await
+        .expect("never closed")
+        .forget();
+    Ok(())
+}
