@@ -29,6 +29,8 @@ use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
+/// As short as a registry takes one.
+const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 
 /// Describes a runtime; made by [`Runtime::builder`].
 ///
@@ -174,20 +176,21 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets how long a handler may go on after it was told to stop; 5 s.
+    /// Sets how long a handler may go on after it was told to stop; 5 s. With zero it is dropped at once.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
-    /// Sets how long handlers may take to end when the runtime shuts down; 30 s.
+    /// Sets how long handlers may take to end when the runtime shuts down; 30 s. With zero they are told to
+    /// stop at once.
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.drain = limit;
         self
     }
 
     /// Sets after how long silence a coordinator's partitions, and a process's agents, are taken for
-    /// dead; 5 s and 10 s.
+    /// dead; 5 s and 10 s. Both must be 10 ms at least.
     pub fn leases(mut self, partition: Duration, agent: Duration) -> Self {
         self.settings.partition_lease = partition;
         self.settings.agent_lease = agent;
@@ -198,8 +201,8 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a name, version, or URL that cannot be
-    /// used; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when a server cannot be
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a name, version, URL, lease or timeout that
+    /// cannot be used; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when a server cannot be
     /// reached.
     ///
     /// # Panics
@@ -221,6 +224,7 @@ impl RuntimeBuilder {
             .map(|agent| Hosted::new(agent).map(Arc::new))
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
+        check_spans(&settings, &hosted)?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let ended = self.state.is_none().then(CancellationToken::new);
         let (journal, store) = self
@@ -297,6 +301,31 @@ fn check_names(hosted: &[Arc<Hosted>]) -> Result<(), Error> {
         Some(pair) => Err(Error::invalid(format!(
             "two agents are named `{}`; give one of them another name with `with_name`",
             pair[0]
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses spans in which nothing could ever be done.
+fn check_spans(settings: &Settings, hosted: &[Arc<Hosted>]) -> Result<(), Error> {
+    let leases = [
+        ("a partition", settings.partition_lease),
+        ("an agent", settings.agent_lease),
+    ];
+    for (whose, lease) in leases {
+        if lease < SHORTEST_LEASE {
+            return Err(Error::invalid(format!(
+                "the lease of {whose} lasts {lease:?}, and must last {SHORTEST_LEASE:?} at least"
+            )));
+        }
+    }
+    match hosted
+        .iter()
+        .find(|hosted| hosted.card.timeout() == Some(Duration::ZERO))
+    {
+        Some(hosted) => Err(Error::invalid(format!(
+            "the agent `{}` has a timeout of zero; leave it out for no limit",
+            hosted.id
         ))),
         None => Ok(()),
     }

@@ -25,19 +25,20 @@ impl Runtime {
         let inner = &self.inner;
         inner.closed.store(true, Ordering::Release);
         inner.worker.stop_taking();
-        let limit = tokio::time::Instant::now() + inner.drain;
+        let began = tokio::time::Instant::now();
         let mut drained = true;
         if let Some(coordinator) = &inner.coordinator {
             drained &= coordinator.drain(inner.drain).await;
         }
-        if tokio::time::timeout_at(limit, inner.worker.idle())
+        let left = inner.drain.saturating_sub(began.elapsed());
+        if tokio::time::timeout(left, inner.worker.idle())
             .await
             .is_err()
         {
             drained = false;
             inner.worker.cancel_all();
             // One that never awaits cannot be stopped, and is left behind.
-            let grace = self.inner.submitter.ports().settings.grace * 2;
+            let grace = inner.submitter.ports().settings.grace.saturating_mul(2);
             let _ = tokio::time::timeout(grace, inner.worker.idle()).await;
         }
         inner.submitter.ports().end();

@@ -59,8 +59,12 @@ impl TaskMessage {
             .with_header(TENANT, self.tenant.to_string())
             .with_header(REQUIREMENT, self.requirement.to_string())
             .with_header(DEPTH, self.depth.to_string());
-        if let Some(timeout) = self.timeout {
-            envelope = envelope.with_header(TIMEOUT, timeout.as_millis().to_string());
+        // One beyond what a reader can count to is none.
+        let timeout = self
+            .timeout
+            .map(|timeout| u64::try_from(timeout.as_millis()));
+        if let Some(Ok(timeout)) = timeout {
+            envelope = envelope.with_header(TIMEOUT, timeout.to_string());
         }
         if let Some(deadline) = self.deadline {
             envelope = envelope
