@@ -105,8 +105,8 @@ async fn local(
         Some(slot) => slot,
         None => hosted.slot().await,
     };
-    let answer = runtime.inner.worker.answer(slot, input, patience);
-    answer.await.map_err(|_| Error::closed())
+    let asked = runtime.inner.worker.answer(slot, input, patience);
+    asked.answer().await.ok_or_else(Error::closed)
 }
 
 /// Asks whoever takes the question from the bus.

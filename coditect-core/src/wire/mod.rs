@@ -31,6 +31,8 @@ pub(crate) const REQUIREMENT: &str = "coditect-requirement";
 pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
 pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
+/// How often something was passed on to a consumer of another version.
+pub(crate) const ROUNDS: &str = "coditect-rounds";
 
 /// The queue in which tasks wait for agents that offer a version of a capability.
 ///
@@ -74,6 +76,11 @@ pub(crate) fn control_fanout() -> Result<FanoutName, Error> {
 /// Where the progress of a run's tasks is told.
 pub(crate) fn progress_topic(run: RunId) -> Result<Topic, Error> {
     Ok(format!("progress.{run}").parse()?)
+}
+
+/// Reads what a request requires, where it says so.
+pub(crate) fn requirement_of(envelope: &Envelope) -> Result<Option<Requirement>, Error> {
+    optional(envelope, REQUIREMENT)
 }
 
 /// Reads the trace context of an envelope.

@@ -100,6 +100,13 @@ fn a_task_is_as_documented() {
 }
 
 #[test]
+fn a_timeout_beyond_what_a_reader_can_count_to_is_left_out() {
+    let timeout = Some(Duration::MAX);
+    let envelope = TaskMessage { timeout, ..task() }.into_envelope();
+    assert_eq!(TaskMessage::read(&envelope).unwrap().timeout, None);
+}
+
+#[test]
 fn a_task_made_of_the_documented_headers_is_read() {
     let envelope = with_headers(Envelope::new(example("task-body")), "task-headers");
     let envelope = envelope.with_priority(Priority::P0);
@@ -198,6 +205,9 @@ fn a_request_is_as_documented() {
     let requirement = "summarize@^1.2".parse().unwrap();
     let envelope = request(Bytes::from_static(b"1"), &requirement, Priority::P1, None);
     assert_eq!(headers(&envelope), value("request-headers"));
+    assert_eq!(requirement_of(&envelope).unwrap(), Some(requirement));
+    assert_eq!(requirement_of(&Envelope::new("1")).unwrap(), None);
+    assert!(requirement_of(&Envelope::new("1").with_header(REQUIREMENT, "@")).is_err());
 }
 
 #[test]
@@ -222,6 +232,7 @@ fn every_header_and_name_is_documented() {
         TIMEOUT,
         DEADLINE,
         DEPTH,
+        ROUNDS,
     ] {
         assert!(PAGE.contains(&format!("\n| `{header}` |")), "{header}");
     }
@@ -245,13 +256,17 @@ fn every_header_and_name_is_documented() {
 }
 
 #[test]
-fn what_is_added_later_is_ignored_and_a_new_kind_is_refused() {
+fn what_is_added_later_is_ignored_and_a_new_kind_of_failure_is_an_error() {
     let mut outcome = value("outcome-failure");
     outcome["later"] = json!(true);
     outcome["outcome"]["failure"]["failure"]["later"] = json!([1]);
     assert!(Outcome::read(&Envelope::json(&outcome).unwrap()).is_ok());
     outcome["outcome"]["failure"]["failure"]["kind"] = json!("melted");
-    assert!(Outcome::read(&Envelope::json(&outcome).unwrap()).is_err());
+    let read = Outcome::read(&Envelope::json(&outcome).unwrap()).unwrap();
+    let Ended::Failed { failure, .. } = read.ended else {
+        panic!("{read:?}");
+    };
+    assert_eq!(failure.kind, FailureKind::Error);
 
     let mut control = value("control");
     control["later"] = json!(1);

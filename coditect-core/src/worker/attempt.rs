@@ -34,6 +34,21 @@ impl Ended {
     }
 }
 
+/// How an attempt ended, and whether it was to go on.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    pub(crate) ended: Ended,
+    /// Its token was fired by others before it ended.
+    told: bool,
+}
+
+impl Attempted {
+    /// Says whether it answered with no more than that it was told to stop.
+    pub(crate) fn was_given_up(&self) -> bool {
+        self.told && matches!(self.ended, Ended::Failed { .. })
+    }
+}
+
 /// What bounds an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -52,12 +67,15 @@ pub(crate) async fn attempt(
     context: &TaskContext,
     input: Bytes,
     bounds: Bounds,
-) -> Ended {
+) -> Attempted {
     // What a handler holds may panic when the handler is dropped.
     AssertUnwindSafe(carry_out(hosted, context, input, bounds))
         .catch_unwind()
         .await
-        .unwrap_or_else(|panic| ended(Err(panic), bounds.max_payload))
+        .unwrap_or_else(|panic| Attempted {
+            ended: ended(Err(panic), bounds.max_payload),
+            told: context.token().is_cancelled(),
+        })
 }
 
 async fn carry_out(
@@ -65,9 +83,14 @@ async fn carry_out(
     context: &TaskContext,
     input: Bytes,
     bounds: Bounds,
-) -> Ended {
+) -> Attempted {
+    // What is judged before or without the token.
+    let judged = |failure| Attempted {
+        ended: Ended::failed(failure),
+        told: false,
+    };
     if input.len() > bounds.max_payload {
-        return Ended::failed(too_large("input", input.len(), bounds.max_payload));
+        return judged(too_large("input", input.len(), bounds.max_payload));
     }
     let agent = Arc::clone(&hosted.agent);
     let call = {
@@ -86,10 +109,11 @@ async fn carry_out(
                 Err(_) => {
                     let text = format!("ignored its cancellation for {:?} and was dropped", bounds.grace);
                     tracing::warn!(agent = %hosted.id, task = context.key(), "the handler {text}");
-                    return Ended::failed(Failure::new(
-                        FailureKind::Cancelled,
-                        format!("the handler {text}"),
-                    ));
+                    let failure = Failure::new(FailureKind::Cancelled, format!("the handler {text}"));
+                    return Attempted {
+                        ended: Ended::failed(failure),
+                        told: true,
+                    };
                 }
             }
         }
@@ -103,17 +127,21 @@ async fn carry_out(
                     bounds.grace
                 );
             }
-            return Ended::failed(limit);
+            return judged(limit);
         }
     };
-    ended(answer, bounds.max_payload)
+    Attempted {
+        ended: ended(answer, bounds.max_payload),
+        told: token.is_cancelled(),
+    }
 }
 
 /// Waits for the earlier of timeout and deadline; for ever where there is none.
 async fn expired(bounds: Bounds) -> Failure {
+    // A limit beyond what the clock can tell is none.
     let timeout = bounds
         .timeout
-        .map(|timeout| (Instant::now() + timeout, timeout));
+        .and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
     match (timeout, bounds.deadline) {
         (Some((at, timeout)), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
             tokio::time::sleep_until(at).await;

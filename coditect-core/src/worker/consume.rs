@@ -3,26 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::{Consumer, Delivery, Destination, QueueName, QueueSpec, Subscription};
-use coditect_dag::{Attempt, TaskId};
+use coditect_bus::{Consumer, Delivery, QueueName, QueueSpec, Subscription};
 use coditect_registry::Capability;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::attempt::{Bounds, Ended, attempt};
+use super::Worker;
+use super::attempt::{Bounds, attempt};
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
-use super::report::{publish_outcome, reply};
+use super::pass_on::pass_on;
+use super::report::publish_outcome;
+use super::request::request;
 use super::stand_in::{stand_in, subscription};
-use super::{Enrolled, Worker};
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::error::Error;
-use crate::wire::{self, Control, Outcome, Stop, TaskMessage};
+use crate::wire::{self, Outcome, Stop, TaskMessage};
 
 /// How long a worker waits before it subscribes again to a queue that ended under it.
-const RESUBSCRIBE: Duration = Duration::from_millis(200);
-/// When a task comes back to a queue for which this agent's version was not right.
-const OTHER_VERSION: Duration = Duration::from_millis(50);
+pub(super) const RESUBSCRIBE: Duration = Duration::from_millis(200);
 
 /// Subscribes an agent to the queue of one of its capabilities.
 pub(super) async fn start(
@@ -135,6 +134,14 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
             return settle(delivery.reject(error.to_string())).await;
         }
     };
+    let name = Stop {
+        run: message.run,
+        task: message.task,
+        attempt: message.attempt,
+    };
+    if worker.running.is_stopped(&name) {
+        return settle(delivery.ack()).await;
+    }
     if !slot.hosted().offers(&message.requirement) {
         return pass_on(&worker, delivery).await;
     }
@@ -147,12 +154,11 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         return settle(delivery.ack()).await;
     }
     let hosted = Arc::clone(slot.hosted());
-    let name = Stop {
-        run: message.run,
-        task: message.task,
-        attempt: message.attempt,
+    // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
+    let token = delivery.lost().child_token();
+    let Some(enrolled) = worker.running.attempt(name, token) else {
+        return settle(delivery.ack()).await;
     };
-    let enrolled: Enrolled = worker.enrol(name, &delivery);
     let span = attempt_span(&hosted.id, message.run, &message.key, message.attempt);
     if let (false, Some(trace)) = (span.is_disabled(), &message.trace) {
         trace.attach(&span);
@@ -178,7 +184,7 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         siblings: None,
         slot,
     });
-    let ended = attempt(&hosted, &context, message.input, bounds)
+    let attempted = attempt(&hosted, &context, message.input, bounds)
         .instrument(span)
         .await;
     drop(context.release_slot());
@@ -186,11 +192,16 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         // The task is being delivered again; what a handler says that was told to stop is no outcome.
         return;
     }
+    let running = &worker.running;
+    if attempted.was_given_up() && running.is_halted() && !running.is_stopped(&name) {
+        // The end of this process is no failure of the task, which goes on elsewhere.
+        return settle(delivery.nack(Duration::ZERO)).await;
+    }
     let outcome = Outcome {
         run: name.run,
         task: name.task,
         attempt: name.attempt,
-        ended,
+        ended: attempted.ended,
     };
     if publish_outcome(&*worker.services.ports.bus, message.partition, outcome).await {
         settle(delivery.ack()).await;
@@ -199,136 +210,8 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     }
 }
 
-/// Leaves a task to a consumer of another version.
-///
-/// It is published anew, under its own id: every giving back counts as a delivery, and a task that only
-/// busy agents can do would soon be set aside.
-async fn pass_on(worker: &Worker, delivery: Delivery) {
-    let to = Destination::Queue(delivery.queue().clone());
-    // Spread by their ids, tasks come back one by one and not all to the consumer that is first in line.
-    let spread = delivery.envelope().id().as_uuid().as_u128() % OTHER_VERSION.as_millis();
-    let spread = Duration::from_millis(u64::try_from(spread).unwrap_or_default());
-    let again = delivery.envelope().clone();
-    let again = again.with_delay(OTHER_VERSION + spread);
-    match worker.services.ports.bus.publish(&to, again).await {
-        Ok(()) => settle(delivery.ack()).await,
-        Err(_) => settle(delivery.nack(OTHER_VERSION)).await,
-    }
-}
-
-/// Answers a request that was made outside of runs.
-async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
-    let envelope = delivery.envelope();
-    let Some(reply_to) = envelope.reply_to().cloned() else {
-        return settle(delivery.reject("a request must say where to reply to")).await;
-    };
-    let correlation = envelope.correlation_id().cloned();
-    let deadline = envelope.expires_at().map(Into::into);
-    let input = envelope.payload().clone();
-    let trace = wire::trace_of(envelope);
-    let tenant = envelope.header(wire::TENANT).unwrap_or("default").into();
-    let token = delivery.lost().child_token();
-    let hosted = Arc::clone(slot.hosted());
-    let ended = respond(
-        &worker,
-        &hosted,
-        Question {
-            input,
-            tenant,
-            trace,
-            deadline,
-            token,
-            slot,
-        },
-    )
-    .await;
-    let bus = &*worker.services.ports.bus;
-    if !reply(bus, reply_to, correlation, ended).await {
-        tracing::debug!(agent = %hosted.id, "nobody waits for an answer any more");
-    }
-    settle(delivery.ack()).await;
-}
-
-/// A request, wherever it came from.
-pub(super) struct Question {
-    pub(super) input: bytes::Bytes,
-    pub(super) tenant: Arc<str>,
-    pub(super) trace: Option<coditect_telemetry::TraceContext>,
-    pub(super) deadline: Option<coditect_dag::Timestamp>,
-    pub(super) token: CancellationToken,
-    pub(super) slot: Slot,
-}
-
-/// Runs the handler for a request.
-pub(super) async fn respond(worker: &Worker, hosted: &Arc<Hosted>, question: Question) -> Ended {
-    let services = &worker.services;
-    let bounds = Bounds {
-        timeout: hosted.card.timeout(),
-        deadline: question.deadline.map(|at| services.ports.clock.instant(at)),
-        ..worker.bounds()
-    };
-    let span = tracing::info_span!("request", agent = %hosted.id);
-    if let (false, Some(trace)) = (span.is_disabled(), &question.trace) {
-        trace.attach(&span);
-    }
-    let context = TaskContext::new(ContextParts {
-        scope: RunScope::new(ScopeFields {
-            run: None,
-            tenant: question.tenant,
-            trace: question.trace,
-            depth: 0,
-        }),
-        task: TaskId::new(0),
-        attempt: Attempt::FIRST,
-        key: hosted.id.as_str().into(),
-        deadline: question.deadline,
-        token: question.token,
-        services: Arc::clone(services),
-        siblings: None,
-        slot: question.slot,
-    });
-    let ended = attempt(hosted, &context, question.input, bounds)
-        .instrument(span)
-        .await;
-    drop(context.release_slot());
-    ended
-}
-
-/// Listens for what coordinators want stopped.
-pub(super) async fn start_control(worker: &Arc<Worker>) -> Result<(), Error> {
-    let fanout = wire::control_fanout()?;
-    let bus = Arc::clone(&worker.services.ports.bus);
-    let mut consumer = bus.subscribe(Subscription::fanout(fanout.clone())).await?;
-    let listener = Arc::clone(worker);
-    worker.tracker.spawn(async move {
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = listener.stop.cancelled() => return,
-                delivery = consumer.recv() => delivery,
-            };
-            let Some(delivery) = delivery else {
-                let subscription = Subscription::fanout(fanout.clone());
-                tokio::time::sleep(RESUBSCRIBE).await;
-                match bus.subscribe(subscription).await {
-                    Ok(again) => consumer = again,
-                    Err(error) if error.kind() == coditect_bus::ErrorKind::Closed => return,
-                    Err(_) => {}
-                }
-                continue;
-            };
-            match Control::read(delivery.envelope()) {
-                Ok(control) => listener.obey(&control),
-                Err(error) => tracing::warn!(%error, "an unreadable control message was dropped"),
-            }
-            settle(delivery.ack()).await;
-        }
-    });
-    Ok(())
-}
-
 /// Settles a delivery; one that was lost meanwhile is delivered again, which is all there is to say.
-async fn settle(settling: coditect_bus::Settling) {
+pub(super) async fn settle(settling: coditect_bus::Settling) {
     if let Err(error) = settling.await {
         let error = &error as &dyn std::error::Error;
         tracing::debug!(error, "a delivery was lost before it was settled");

@@ -8,12 +8,12 @@ use coditect_dag::journal::Partition;
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
-use super::consume::{Question, respond};
 use super::report::publish_outcome;
+use super::request::{Question, respond};
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::wire::Outcome;
@@ -38,6 +38,8 @@ pub(crate) struct LocalJob {
 impl Worker {
     /// Runs a job; its outcome goes to the coordinator's channel, or to the partition's queue if that
     /// coordinator no longer owns the partition.
+    ///
+    /// What it was told to stop for is no outcome then: whoever owns the partition hands it out again.
     pub(crate) fn launch(self: &Arc<Self>, job: LocalJob) {
         let worker = Arc::clone(self);
         self.attempts.spawn(async move {
@@ -64,17 +66,20 @@ impl Worker {
                 siblings: Some(job.siblings),
                 slot: job.slot,
             });
-            let ended = attempt(&hosted, &context, job.input, bounds)
+            let attempted = attempt(&hosted, &context, job.input, bounds)
                 .instrument(span)
                 .await;
             drop(context.release_slot());
+            let given_up = attempted.was_given_up();
             let outcome = Outcome {
                 run: job.run,
                 task: job.task,
                 attempt: job.attempt,
-                ended,
+                ended: attempted.ended,
             };
-            if let Err(returned) = job.outcomes.send(outcome).await {
+            if let Err(returned) = job.outcomes.send(outcome).await
+                && !given_up
+            {
                 publish_outcome(&*worker.services.ports.bus, job.partition, returned.0).await;
             }
         });
@@ -82,32 +87,48 @@ impl Worker {
 }
 
 impl Worker {
-    /// Answers a request in this process; the answer comes through the channel.
-    pub(crate) fn answer(
-        self: &Arc<Self>,
-        slot: Slot,
-        input: Bytes,
-        patience: Duration,
-    ) -> oneshot::Receiver<Ended> {
+    /// Answers a request in this process, as long as somebody waits for the answer.
+    pub(crate) fn answer(self: &Arc<Self>, slot: Slot, input: Bytes, patience: Duration) -> Asked {
         let (sender, receiver) = oneshot::channel();
         let worker = Arc::clone(self);
         let trace = TraceContext::current();
+        let token = self.halt.child_token();
+        let unless_answered = token.clone().drop_guard();
         self.attempts.spawn(async move {
             let hosted = Arc::clone(slot.hosted());
             let clock = &worker.services.ports.clock;
             let question = Question {
                 input,
-                tenant: Arc::clone(&worker.default_tenant),
                 trace,
                 deadline: Some(clock.now().saturating_add(patience)),
-                token: worker.halt.child_token(),
+                token,
                 slot,
             };
             let ended = respond(&worker, &hosted, question).await;
             // Whoever asked may have gone.
             let _ = sender.send(ended);
         });
-        receiver
+        Asked {
+            answer: receiver,
+            unless_answered,
+        }
+    }
+}
+
+/// A question that an agent of this process works on; its handler is told to stop when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    answer: oneshot::Receiver<Ended>,
+    unless_answered: DropGuard,
+}
+
+impl Asked {
+    /// Waits for the answer; none if the handler went down with its process.
+    pub(crate) async fn answer(self) -> Option<Ended> {
+        let answer = self.answer.await.ok();
+        // What the handler has left running may go on.
+        self.unless_answered.disarm();
+        answer
     }
 }
 

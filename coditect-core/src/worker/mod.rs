@@ -2,20 +2,21 @@
 
 mod attempt;
 mod consume;
+mod control;
 mod hosted;
 mod local;
 mod membership;
+mod pass_on;
 mod report;
+mod request;
+mod running;
 mod stand_in;
 
 use std::sync::Arc;
 
-use coditect_bus::Delivery;
-use coditect_dag::journal::{DEFAULT_TENANT, Partition};
+use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
-use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::Ended;
@@ -23,9 +24,10 @@ pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
 
 use self::attempt::Bounds;
+use self::running::Running;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
-use crate::wire::{Control, Stop};
+use crate::wire::Control;
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -40,10 +42,8 @@ pub(crate) struct Worker {
     stop: CancellationToken,
     /// Tells handlers of local requests to stop.
     halt: CancellationToken,
-    /// Attempts that came over the bus, to be found by those who want to stop them.
-    running: Mutex<FxHashMap<Stop, CancellationToken>>,
-    /// The newest owner's token of each partition.
-    fences: Mutex<FxHashMap<Partition, u64>>,
+    /// What came over the bus, to be found by those who want to stop it.
+    running: Arc<Running>,
     default_tenant: Arc<str>,
 }
 
@@ -57,8 +57,7 @@ impl Worker {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             halt: CancellationToken::new(),
-            running: Mutex::default(),
-            fences: Mutex::default(),
+            running: Arc::default(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }
@@ -72,7 +71,7 @@ impl Worker {
                 consume::start(self, hosted, capability).await?;
             }
         }
-        consume::start_control(self).await?;
+        control::start(self).await?;
         membership::start(self).await
     }
 
@@ -107,8 +106,9 @@ impl Worker {
     }
 
     /// Ends the taking of new work when what is returned is dropped, unless it is disarmed.
-    pub(crate) fn stop_on_drop(&self) -> DropGuard {
-        self.stop.clone().drop_guard()
+    #[must_use = "it is stopped at once where this is dropped"]
+    pub(crate) fn stop_on_drop(self: &Arc<Self>) -> StopOnDrop {
+        StopOnDrop(Some(Arc::clone(self)))
     }
 
     /// Waits, once no more work is taken, until every attempt has ended and its outcome was handed over.
@@ -128,9 +128,7 @@ impl Worker {
     /// Tells every handler to stop that no owner of this process could tell.
     pub(crate) fn cancel_all(&self) {
         self.halt.cancel();
-        for token in self.running.lock().values() {
-            token.cancel();
-        }
+        self.running.halt();
     }
 
     fn bounds(&self) -> Bounds {
@@ -143,46 +141,33 @@ impl Worker {
         }
     }
 
-    /// Makes an attempt from the bus known under what others call it, until the guard is dropped.
-    fn enrol(self: &Arc<Self>, attempt: Stop, delivery: &Delivery) -> Enrolled {
-        // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
-        let token = delivery.lost().child_token();
-        self.running.lock().insert(attempt, token.clone());
-        Enrolled {
-            worker: Arc::clone(self),
-            attempt,
-            token,
-        }
-    }
-
     /// Stops what the owner of a partition wants stopped, unless that owner has been replaced.
     fn obey(&self, control: &Control) {
-        {
-            let mut fences = self.fences.lock();
-            let newest = fences.entry(control.partition).or_default();
-            if control.token < *newest {
-                return;
-            }
-            *newest = control.token;
+        let ports = &self.services.ports;
+        // A journal that nobody else sees says nothing of the partitions of others.
+        let shared = ports.ended.is_none();
+        if shared && control.partition.get() >= ports.journal.partitions().get() {
+            tracing::warn!(partition = %control.partition, "a control message for no partition was dropped");
+            return;
         }
-        let running = self.running.lock();
-        for attempt in &control.stop {
-            if let Some(token) = running.get(attempt) {
-                token.cancel();
-            }
-        }
+        self.running.obey(control);
     }
 }
 
-/// An attempt that can be stopped by name.
-struct Enrolled {
-    worker: Arc<Worker>,
-    attempt: Stop,
-    token: CancellationToken,
+/// Ends the taking of new work when dropped.
+pub(crate) struct StopOnDrop(Option<Arc<Worker>>);
+
+impl StopOnDrop {
+    /// Lets the worker go on.
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
 }
 
-impl Drop for Enrolled {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.worker.running.lock().remove(&self.attempt);
+        if let Some(worker) = &self.0 {
+            worker.stop_taking();
+        }
     }
 }
