@@ -1,7 +1,5 @@
 //! What a worker does with work that is stopped, given back, passed on, or without an end.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "worker/drain.rs"]
 mod drain;
 #[path = "worker/limits.rs"]
