@@ -258,8 +258,14 @@ impl Owner {
         self.timers.next().into_iter().chain(sweep).min()
     }
 
-    async fn give_back(self) {
+    async fn give_back(mut self) {
         self.lost.cancel();
+        // From here on attempts tell the partition's queue; what they told this owner goes there too.
+        self.sources.local.close();
+        let partition = self.lease.lock().partition();
+        while let Ok(outcome) = self.sources.local.try_recv() {
+            self.shared.worker.pass_outcome_on(partition, outcome);
+        }
         for class in self.classes.all() {
             for hosted in &self.classes.get(class).local {
                 hosted.forget(&self.wake);

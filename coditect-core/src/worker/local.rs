@@ -36,6 +36,18 @@ pub(crate) struct LocalJob {
 }
 
 impl Worker {
+    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told:
+    /// its handler was probably stopped, and the next owner hands the attempt out again.
+    pub(crate) fn pass_outcome_on(self: &Arc<Self>, partition: Partition, outcome: Outcome) {
+        if matches!(outcome.ended, Ended::Failed { .. }) {
+            return;
+        }
+        let worker = Arc::clone(self);
+        self.attempts.spawn(async move {
+            publish_outcome(&*worker.services.ports.bus, partition, outcome).await;
+        });
+    }
+
     /// Runs a job; its outcome goes to the coordinator's channel, or to the partition's queue if that
     /// coordinator no longer owns the partition.
     ///
