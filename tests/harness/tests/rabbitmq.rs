@@ -28,6 +28,7 @@ async fn a_confirmed_message_survives_kill_and_restart() {
         .unwrap();
     assert_eq!(vhost.depth("kept").await.unwrap(), 1);
 
+    broker.settle().await.unwrap();
     let begun = Instant::now();
     broker.kill().await.unwrap();
     println!("kill: {:.1} s", seconds(begun));

@@ -4,7 +4,7 @@ mod server;
 mod vhost;
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
@@ -133,7 +133,16 @@ impl RabbitMq {
         Ok(Vhost::new(self, name))
     }
 
-    /// Kills the server with SIGKILL, and returns when it is dead. Its data stay for [`restart`](Self::restart).
+    /// Has the server write down which quorum queues it has. RabbitMQ 3.10 does that some time after a queue is declared,
+    /// and a queue that it has not written down when it is killed comes back empty and answers nobody. A test that kills
+    /// the server soon after declaring queues calls this in between.
+    pub async fn settle(&self) -> Result<(), Error> {
+        let synced = self.eval("[ok = dets:sync(T) || T <- dets:all()], ok.");
+        synced.await.map(drop)
+    }
+
+    /// Kills the server with SIGKILL, and returns when it is dead. Its data stay for [`restart`](Self::restart), but see
+    /// [`settle`](Self::settle).
     ///
     /// # Errors
     ///
@@ -193,7 +202,7 @@ impl RabbitMq {
     }
 
     /// Where a private server has its data and logs.
-    pub async fn folder(&self) -> Result<std::path::PathBuf, Error> {
+    pub async fn folder(&self) -> Result<PathBuf, Error> {
         let server = self.server("its folder")?.lock().await;
         Ok(Path::to_owned(server.folder()))
     }
