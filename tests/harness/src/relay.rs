@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::random::Random;
@@ -230,6 +230,12 @@ async fn pass(
             _ => buffer.len(),
         };
         let count = from.read(&mut buffer[..room]).await?;
+        let now = *mode.borrow();
+        if let Mode::Slow(rate) = now {
+            let due = Duration::from_secs_f64(count as f64 / rate as f64);
+            // A change of the mode ends the wait, so that nobody waits at a speed that is over.
+            let _ = timeout(due, mode.wait_for(|mode| *mode != now)).await;
+        }
         // What was read before a stall waits here.
         if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
             return pending().await;
@@ -238,10 +244,6 @@ async fn pass(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
-        let now = *mode.borrow();
-        if let Mode::Slow(rate) = now {
-            sleep(Duration::from_secs_f64(count as f64 / rate as f64)).await;
-        }
     }
 }
 

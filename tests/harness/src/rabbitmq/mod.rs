@@ -111,6 +111,11 @@ impl RabbitMq {
         format!("{}:{}", self.address.host, self.address.port)
     }
 
+    /// `host:port` of the server's management plugin.
+    pub fn management_place(&self) -> &str {
+        &self.management.place
+    }
+
     /// The address of the server's default vhost, which all tests share: see [`vhost`](Self::vhost).
     pub fn url(&self) -> String {
         self.url_of(&self.place(), "/")
