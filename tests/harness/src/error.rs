@@ -55,3 +55,23 @@ impl Error {
         move |error| Self::failed(format!("{what}: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_server_is_an_error_that_says_how_to_get_it() {
+        let error = Error::not_installed("some-server", "some-package");
+        assert_eq!(error.kind(), ErrorKind::NotInstalled);
+        let text = error.to_string();
+        for wanted in [
+            "some-server",
+            "tests/setup.sh",
+            "apt-get install",
+            "CODITECT_SKIP_SERVERS",
+        ] {
+            assert!(text.contains(wanted), "{text}");
+        }
+    }
+}

@@ -45,6 +45,8 @@ impl Guarded {
             .arg(start.folder.map_or(OsStr::new(""), Path::as_os_str))
             .arg(start.program)
             .args(start.arguments)
+            // Where it may leave a dump of its memory.
+            .current_dir(start.output.parent().unwrap_or(Path::new(".")))
             .envs(start.variables.iter().map(|(name, value)| (name, value)))
             // The terminal's Ctrl-C is for the tests; their end is what ends the server.
             .process_group(0)
@@ -78,5 +80,73 @@ impl Guarded {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn shell(command: &str, at: &Path, folder: Option<&Path>) -> Guarded {
+        let started = Guarded::start(Start {
+            program: "sh",
+            arguments: &["-c".to_owned(), command.to_owned()],
+            variables: &[("WORD", "said".to_owned())],
+            output: &at.join("output"),
+            folder,
+        });
+        started.unwrap()
+    }
+
+    async fn until(mut what: impl FnMut() -> bool) {
+        let waiting = async {
+            while !what() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, waiting).await.unwrap();
+    }
+
+    fn says(at: &Path, word: &str) -> bool {
+        std::fs::read_to_string(at.join("output")).is_ok_and(|text| text.contains(word))
+    }
+
+    #[tokio::test]
+    async fn an_end_is_seen_with_its_status_and_output() {
+        let at = tempfile::tempdir().unwrap();
+        let mut process = shell("echo $WORD; exit 3", at.path(), None);
+        until(|| process.ended().unwrap().is_some()).await;
+        assert_eq!(process.ended().unwrap().unwrap().code(), Some(3));
+        assert!(says(at.path(), "said"));
+    }
+
+    #[tokio::test]
+    async fn a_signal_reaches_the_process_and_its_end_is_awaited() {
+        let at = tempfile::tempdir().unwrap();
+        let command = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+        let mut process = shell(command, at.path(), None);
+        until(|| says(at.path(), "up")).await;
+        process.end("TERM", SOON).await.unwrap();
+        assert!(says(at.path(), "bye"));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_end_in_time_is_an_error_and_is_killed_with_the_guard() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = at.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let command = "trap '' TERM; echo up; while :; do sleep 0.01; done";
+        let mut process = shell(command, at.path(), Some(&folder));
+        until(|| says(at.path(), "up")).await;
+        let ended = process.end("TERM", Duration::from_millis(50)).await;
+        assert!(ended.unwrap_err().to_string().contains("after SIGTERM"));
+
+        // The folder goes after the process has ended.
+        drop(process);
+        until(|| !folder.exists()).await;
     }
 }

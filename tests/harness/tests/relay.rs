@@ -1,5 +1,7 @@
 //! A relay breaks connections in the ways that it says.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;

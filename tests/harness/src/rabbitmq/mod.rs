@@ -61,7 +61,8 @@ impl RabbitMq {
         Self::start_private(settings).await
     }
 
-    /// The server that all tests of this process share, started by the first that asks. It ends with the process.
+    /// The server that all tests of this process share, started by the first that asks. It ends with the process. Tests
+    /// that kill it or raise alarms take a [`private`](Self::private) one.
     ///
     /// # Errors
     ///
@@ -129,7 +130,7 @@ impl RabbitMq {
     /// Makes a fresh vhost, so that tests do not meet. Those on a given server stay until [`Vhost::delete`], and have
     /// names that begin with `coditect-test-`.
     pub async fn vhost(&self) -> Result<Vhost<'_>, Error> {
-        let name = format!("coditect-test-{:016x}", Random::unforeseen().next());
+        let name = format!("coditect-test-{:016x}", Random::unforeseen().number());
         let path = format!("/api/vhosts/{name}");
         self.management.send("PUT", &path, Some(&json!({}))).await?;
         let path = format!("/api/permissions/{name}/{}", part(&self.address.user));

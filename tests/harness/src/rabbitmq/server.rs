@@ -29,7 +29,7 @@ pub(super) struct Server {
     variables: Vec<(&'static str, String)>,
     /// The server itself; `None` while it is stopped. Ends before `epmd`, which takes the folder along.
     process: Option<Guarded>,
-    _epmd: Guarded,
+    epmd: Guarded,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ impl Server {
         loop {
             let mut server = Self::prepare(settings)?;
             match server.boot().await {
-                Err(error) if tries < 2 && error.to_string().contains("in_use") => tries += 1,
+                Err(error) if tries < 2 && is_port_taken(&error.to_string()) => tries += 1,
                 other => return other.map(|()| server),
             }
         }
@@ -86,7 +86,7 @@ impl Server {
             ports,
             variables,
             process: None,
-            _epmd: epmd,
+            epmd,
         })
     }
 
@@ -121,6 +121,10 @@ impl Server {
                 self.process = Some(process);
                 return Ok(());
             }
+            if self.epmd.ended()?.is_some() {
+                let fault = "epmd has ended; its port may be in use by another process";
+                return Err(Error::failed(fault));
+            }
             let fault = match process.ended()? {
                 Some(status) => format!("ended at its start ({status})"),
                 None if Instant::now() > deadline => format!("is not up after {BOOT:?}"),
@@ -132,8 +136,8 @@ impl Server {
             let output = fs::read_to_string(&output).unwrap_or_default();
             return Err(Error::failed(format!(
                 "rabbitmq-server {fault}\n{}\n{}",
+                first_errors(&(text + &output)),
                 last_lines(&output),
-                last_lines(&text)
             )));
         }
     }
@@ -193,7 +197,7 @@ fn write_files(folder: &Path, ports: Ports, settings: &[&str]) -> std::io::Resul
         .create_new(true)
         .mode(0o400)
         .open(folder.join("home/.erlang.cookie"))?;
-    write!(cookie, "{:016X}", Random::unforeseen().next())
+    write!(cookie, "{:016X}", Random::unforeseen().number())
 }
 
 /// The environment of the server, of `epmd` and of `rabbitmqctl`.
@@ -221,6 +225,19 @@ fn variables(folder: &Path, ports: Ports) -> Vec<(&'static str, String)> {
                 .to_owned(),
         ),
     ]
+}
+
+/// Tells whether somebody else took a port between our choice of it and the server's start.
+fn is_port_taken(fault: &str) -> bool {
+    ["eaddrinuse", "port_already_used", "in use by another"]
+        .iter()
+        .any(|sign| fault.contains(sign))
+}
+
+/// The beginning of the trouble; what follows in a log is how Erlang goes down.
+fn first_errors(log: &str) -> String {
+    let errors = log.lines().filter(|line| line.contains("[error]"));
+    errors.take(10).collect::<Vec<_>>().join("\n")
 }
 
 fn last_lines(text: &str) -> String {

@@ -20,7 +20,7 @@ impl<'a> Vhost<'a> {
 
     /// Its address.
     pub fn url(&self) -> String {
-        self.url_through(&self.broker.place())
+        self.url_through(self.broker.place())
     }
 
     /// Its address by way of another place: that of a [`Relay`](crate::Relay).
