@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
             let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
             cancelled.map_err(|error| self.failed(error.into()))?;
         }
-        if self.seen > self.gone {
+        if self.letters.is_some() {
             // Tag 0 with `multiple` means all of the channel.
             let options = BasicNackOptions { multiple: true, requeue: true };
             let given_back = self.channel.basic_nack(0, options).await;

@@ -123,7 +123,7 @@ impl RabbitMqBus {
         }
     }
 
-    pub(super) async fn from_config(config: RabbitMqBusBuilder, address: Address) -> Result<Self, Error> {
+    async fn from_config(config: RabbitMqBusBuilder, address: Address) -> Result<Self, Error> {
         let names = Names::new(&config.namespace);
         let (closed, tasks) = (CancellationToken::new(), TaskTracker::new());
         let open = |what| {
