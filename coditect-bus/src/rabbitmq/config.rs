@@ -223,9 +223,9 @@ pub(super) struct Address {
 impl Address {
     fn parse(url: &str, config: &RabbitMqBusBuilder) -> Result<Self, Error> {
         // The parser's own words may repeat the URL, and with it the password.
-        let mut uri: AMQPUri = url
-            .parse()
-            .map_err(|_| invalid("url is not of the form amqp[s]://user:password@host:port/vhost"))?;
+        let mut uri: AMQPUri = url.parse().map_err(|_| {
+            invalid("url is not of the form amqp[s]://user:password@host:port/vhost")
+        })?;
         if uri.authority.host.is_empty() {
             return Err(invalid("url names no host"));
         }
@@ -240,8 +240,11 @@ impl Address {
         uri.query.heartbeat.get_or_insert(seconds);
         let timeout = u64::try_from(config.connect_timeout.as_millis()).unwrap_or(u64::MAX);
         uri.query.connection_timeout.get_or_insert(timeout);
-        if uri.scheme == AMQPScheme::AMQP && (config.ca_pem.is_some() || config.identity.is_some()) {
-            return Err(invalid("certificates are given, but the url is not amqps://"));
+        if uri.scheme == AMQPScheme::AMQP && (config.ca_pem.is_some() || config.identity.is_some())
+        {
+            return Err(invalid(
+                "certificates are given, but the url is not amqps://",
+            ));
         }
         let identity = config
             .identity
@@ -294,19 +297,37 @@ mod tests {
         let uri = address("amqp://anna:s%20cret@example.org:1234/staging?heartbeat=7")
             .unwrap()
             .uri;
-        assert_eq!((uri.authority.host.as_str(), uri.authority.port), ("example.org", 1234));
+        assert_eq!(
+            (uri.authority.host.as_str(), uri.authority.port),
+            ("example.org", 1234)
+        );
         assert_eq!(uri.authority.userinfo.password, "s cret");
-        assert_eq!((uri.vhost.as_str(), uri.query.heartbeat), ("staging", Some(7)));
-        for url in ["amqp://localhost", "amqp://localhost/", "amqp://localhost/%2f"] {
+        assert_eq!(
+            (uri.vhost.as_str(), uri.query.heartbeat),
+            ("staging", Some(7))
+        );
+        for url in [
+            "amqp://localhost",
+            "amqp://localhost/",
+            "amqp://localhost/%2f",
+        ] {
             assert_eq!(address(url).unwrap().uri.vhost, "/", "{url}");
         }
-        assert_eq!(address("amqp://[::1]:5672/x").unwrap().uri.authority.host, "::1");
+        assert_eq!(
+            address("amqp://[::1]:5672/x").unwrap().uri.authority.host,
+            "::1"
+        );
         assert_eq!(address("amqps://host").unwrap().uri.authority.port, 5671);
     }
 
     #[test]
     fn a_bad_url_is_refused_without_being_repeated() {
-        for url in ["", "localhost", "http://anna:hunter2@host", "amqp://anna:hunter2@host:port"] {
+        for url in [
+            "",
+            "localhost",
+            "http://anna:hunter2@host",
+            "amqp://anna:hunter2@host:port",
+        ] {
             let error = address(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
             let text = format!("{error} {error:?}");
@@ -317,7 +338,11 @@ mod tests {
     #[test]
     fn credentials_are_not_printed() {
         let builder = RabbitMqBusBuilder::new("amqp://anna:hunter2@host".to_owned());
-        let text = format!("{builder:?} {:?} {}", builder.validated(), builder.validated().unwrap());
+        let text = format!(
+            "{builder:?} {:?} {}",
+            builder.validated(),
+            builder.validated().unwrap()
+        );
         assert!(!text.contains("hunter2"), "{text}");
     }
 

@@ -22,9 +22,7 @@ use super::error::{self, Failure};
 use super::lease::{Holder, Leases, Look, Replacement, Verdict};
 use super::topology::{self, Known};
 use super::wire::{self, Death, Incoming};
-use crate::{
-    DeadLetterReason, Delivery, DeliveryParts, Error, Priority, QueueName, Receive,
-};
+use crate::{DeadLetterReason, Delivery, DeliveryParts, Error, Priority, QueueName, Receive};
 
 pub(super) struct RabbitMqConsumer {
     leases: Arc<Leases>,
@@ -35,15 +33,25 @@ pub(super) struct RabbitMqConsumer {
 
 impl RabbitMqConsumer {
     /// Subscribes, and sees to it that the subscription lasts.
-    pub(super) async fn start(core: &Arc<Core>, queue: QueueName, prefetch: usize) -> Result<Self, Error> {
+    pub(super) async fn start(
+        core: &Arc<Core>,
+        queue: QueueName,
+        prefetch: usize,
+    ) -> Result<Self, Error> {
         let leases = Leases::new(queue, Arc::clone(core), prefetch.min(usize::from(u16::MAX)));
-        let feed = attach(&leases).await.map_err(|failure| error::of_queue(&leases.queue, failure))?;
+        let feed = attach(&leases)
+            .await
+            .map_err(|failure| error::of_queue(&leases.queue, failure))?;
         core.enlist(&leases);
         // Who closed the bus meanwhile did not see this consumer.
         core.check_open()?;
         let pump = Arc::clone(&leases);
         core.spawn(async move { keep(&pump, feed).await });
-        Ok(Self { holder: Arc::new(Holder(Arc::clone(&leases))), leases, grace: None })
+        Ok(Self {
+            holder: Arc::new(Holder(Arc::clone(&leases))),
+            leases,
+            grace: None,
+        })
     }
 
     /// Takes the next message that can be delivered; those that cannot become dead letters.
@@ -53,7 +61,11 @@ impl RabbitMqConsumer {
                 Look::Taken(tag, incoming) => (tag, *incoming),
                 other => return Err(other),
             };
-            let Incoming { envelope, story, fault } = incoming;
+            let Incoming {
+                envelope,
+                story,
+                fault,
+            } = incoming;
             let mut parts = DeliveryParts::new(envelope, tag);
             parts.redeliveries = story.redeliveries;
             parts.destination = story.destination;
@@ -61,7 +73,9 @@ impl RabbitMqConsumer {
             let now = SystemTime::now();
             let reason = match fault {
                 Some(fault) => DeadLetterReason::Rejected(fault),
-                None if parts.envelope.expires_at().is_some_and(|at| at <= now) => DeadLetterReason::Expired,
+                None if parts.envelope.expires_at().is_some_and(|at| at <= now) => {
+                    DeadLetterReason::Expired
+                }
                 None => {
                     if let Some(observer) = &self.leases.core.observer {
                         observer.delivered(&self.leases.queue, &parts.envelope, parts.redeliveries);
@@ -69,7 +83,11 @@ impl RabbitMqConsumer {
                     return Ok(Delivery::new(parts, Arc::clone(&self.holder) as _));
                 }
             };
-            let death = Death { reason, deliveries: parts.redeliveries, at: now };
+            let death = Death {
+                reason,
+                deliveries: parts.redeliveries,
+                at: now,
+            };
             drop(self.leases.replace(parts, Replacement::Dead(death)));
         }
     }
@@ -122,11 +140,13 @@ impl Drop for RabbitMqConsumer {
     }
 }
 
+type Messages = Pin<Box<dyn Stream<Item = (Priority, Option<Message>)> + Send>>;
+
 /// A channel with its subscriptions to the queues of all priorities.
 struct Feed {
     channel: Channel,
     /// Each ends with a `None`, when the broker has cancelled it or the channel is gone.
-    messages: SelectAll<Pin<Box<dyn Stream<Item = (Priority, Option<Message>)> + Send>>>,
+    messages: SelectAll<Messages>,
     tags: Vec<ShortString>,
     /// Which connection it is on.
     connects: u64,
@@ -147,25 +167,43 @@ async fn attach(leases: &Leases) -> Result<Feed, Failure> {
     let attaching = async {
         let connects = core.consuming.connects();
         let channel = core.topology.channel().await?;
-        topology::passive(&channel, &core.topology.names.work(&leases.queue, Priority::P0)).await?;
+        topology::passive(
+            &channel,
+            &core.topology.names.work(&leases.queue, Priority::P0),
+        )
+        .await?;
         // Per subscription, so that each priority always has a message here, however many of another are held.
-        channel.basic_qos(leases.prefetch(), BasicQosOptions { global: false }).await?;
-        let mut feed = Feed { channel, messages: select_all(Vec::new()), tags: Vec::new(), connects };
+        channel
+            .basic_qos(leases.prefetch(), BasicQosOptions { global: false })
+            .await?;
+        let mut feed = Feed {
+            channel,
+            messages: select_all(Vec::new()),
+            tags: Vec::new(),
+            connects,
+        };
         for priority in Priority::ALL {
             let queue = core.topology.names.work(&leases.queue, priority);
             let consumer = feed
                 .channel
-                .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+                .basic_consume(
+                    queue.into(),
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
                 .await?;
             feed.tags.push(consumer.tag());
             let messages = consumer
                 .map(move |message| (priority, message.ok()))
                 .chain(futures::stream::once(async move { (priority, None) }));
-            feed.messages.push(Box::pin(messages));
+            feed.messages.push(Box::pin(messages) as Messages);
         }
         Ok(feed)
     };
-    timeout(core.config.connect_timeout, attaching).await.map_err(|_| Failure::Disconnected)?
+    timeout(core.config.connect_timeout, attaching)
+        .await
+        .map_err(|_| Failure::Disconnected)?
 }
 
 /// Keeps a consumer subscribed until it is over.
@@ -183,7 +221,11 @@ async fn keep(leases: &Leases, mut feed: Feed) {
             return leases.end();
         }
         tracing::warn!(queue = %leases.queue, "subscription lost, subscribing again");
-        match core.closed.run_until_cancelled(attach_again(leases, connects)).await {
+        match core
+            .closed
+            .run_until_cancelled(attach_again(leases, connects))
+            .await
+        {
             Some(Some(again)) => feed = again,
             Some(None) => {
                 tracing::info!(queue = %leases.queue, "queue is gone, its consumer ends");
@@ -209,10 +251,14 @@ async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
         let attached = match known.filter(|_| is_new_connection) {
             // A broker may come back without its data, and a temporary queue may have expired meanwhile.
             Some(Known { spec, source }) => match core.topology.declare(spec, source).await {
-                Ok(()) => attach(leases).await.map_err(|failure| error::of_queue(&leases.queue, failure)),
+                Ok(()) => attach(leases)
+                    .await
+                    .map_err(|failure| error::of_queue(&leases.queue, failure)),
                 Err(error) => Err(error),
             },
-            None => attach(leases).await.map_err(|failure| error::of_queue(&leases.queue, failure)),
+            None => attach(leases)
+                .await
+                .map_err(|failure| error::of_queue(&leases.queue, failure)),
         };
         match attached {
             Ok(feed) => return Some(feed),
@@ -281,16 +327,26 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
 async fn cancel(leases: &Leases, feed: &mut Feed) -> Result<(), Failure> {
     let core = &leases.core;
     for tag in &feed.tags {
-        feed.channel.basic_cancel(tag.clone(), BasicCancelOptions::default()).await?;
+        feed.channel
+            .basic_cancel(tag.clone(), BasicCancelOptions::default())
+            .await?;
     }
     // The broker sends nothing after it has confirmed; what is on this side is all there is.
     let mut left = Vec::new();
     while let Some(Some((priority, Some(message)))) = feed.messages.next().now_or_never() {
         let tag = message.delivery_tag;
-        left.push((priority.index(), tag, wire::incoming(message, priority, &core.topology.names)));
+        left.push((
+            priority.index(),
+            tag,
+            wire::incoming(message, priority, &core.topology.names),
+        ));
     }
     leases.arrived(left.into_iter());
-    if core.topology.known(&leases.queue).is_some_and(|known| topology::is_temporary(&known.spec)) {
+    if core
+        .topology
+        .known(&leases.queue)
+        .is_some_and(|known| topology::is_temporary(&known.spec))
+    {
         // Somebody else may consume it; then it stays.
         if let Err(error) = core.topology.delete_unused(&leases.queue).await {
             tracing::debug!(queue = %leases.queue, %error, "temporary queue stays");
@@ -309,27 +365,49 @@ async fn flush(leases: &Leases, channel: &Channel) -> Result<(), Failure> {
         let tag = pending.tag;
         match pending.verdict {
             Verdict::Ack => None,
-            Verdict::Requeue => {
-                Some(channel.basic_reject(tag, BasicRejectOptions { requeue: true }).left_future())
-            }
+            Verdict::Requeue => Some(
+                channel
+                    .basic_reject(tag, BasicRejectOptions { requeue: true })
+                    .left_future(),
+            ),
             // Since 4.3 the broker does not count this as a delivery, which it was not.
-            Verdict::GiveBack => {
-                Some(channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).right_future())
-            }
+            Verdict::GiveBack => Some(
+                channel
+                    .basic_nack(
+                        tag,
+                        BasicNackOptions {
+                            requeue: true,
+                            multiple: false,
+                        },
+                    )
+                    .right_future(),
+            ),
         }
     });
     let mut told: Result<(), lapin::Error> = join_all(backs).await.into_iter().collect();
     if told.is_ok() && covered > 0 {
-        told = channel.basic_ack(up_to, BasicAckOptions { multiple: covered > 1 }).await;
+        told = channel
+            .basic_ack(
+                up_to,
+                BasicAckOptions {
+                    multiple: covered > 1,
+                },
+            )
+            .await;
     }
     if told.is_ok() {
         let singles = acked[covered..].iter();
-        let singles = singles.map(|tag| channel.basic_ack(*tag, BasicAckOptions { multiple: false }));
+        let singles =
+            singles.map(|tag| channel.basic_ack(*tag, BasicAckOptions { multiple: false }));
         told = join_all(singles).await.into_iter().collect();
     }
     for pending in pending {
         if let Some(done) = pending.done {
-            let outcome = if told.is_ok() { Ok(()) } else { Err(error::lease_lost(&leases.queue)) };
+            let outcome = if told.is_ok() {
+                Ok(())
+            } else {
+                Err(error::lease_lost(&leases.queue))
+            };
             let _ = done.send(outcome);
         }
     }

@@ -39,12 +39,20 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn check_open(&self) -> Result<(), Error> {
-        if self.closed.is_cancelled() { Err(error::closed()) } else { Ok(()) }
+        if self.closed.is_cancelled() {
+            Err(error::closed())
+        } else {
+            Ok(())
+        }
     }
 
     /// Says that the bus is closed where that is the reason for an error.
     pub(super) fn explain(&self, error: Error) -> Error {
-        if self.closed.is_cancelled() && error.kind() != ErrorKind::Closed { error::closed() } else { error }
+        if self.closed.is_cancelled() && error.kind() != ErrorKind::Closed {
+            error::closed()
+        } else {
+            error
+        }
     }
 
     /// Runs work that outlives the call, and that closing the bus waits for.
@@ -53,15 +61,24 @@ impl Core {
     }
 
     pub(super) fn max_deliveries(&self, queue: &QueueName) -> Option<u32> {
-        self.topology.known(queue).map(|known| known.spec.max_deliveries().get())
+        self.topology
+            .known(queue)
+            .map(|known| known.spec.max_deliveries().get())
     }
 
     // Publishing.
 
-    pub(super) async fn publish(&self, to: &Destination, envelope: Envelope) -> Result<(), PublishError> {
+    pub(super) async fn publish(
+        &self,
+        to: &Destination,
+        envelope: Envelope,
+    ) -> Result<(), PublishError> {
         let (id, len) = (envelope.id(), envelope.payload().len());
         let result = match self.check(&envelope) {
-            Ok(()) => self.send(to, &envelope).await.map_err(|error| self.explain(error)),
+            Ok(()) => self
+                .send(to, &envelope)
+                .await
+                .map_err(|error| self.explain(error)),
             Err(error) => Err(error),
         };
         if let Some(observer) = &self.observer {
@@ -78,10 +95,16 @@ impl Core {
         let start = Instant::now();
         let mut pause = Duration::from_millis(10);
         loop {
-            let Err(error) = self.send_once(to, envelope, &Story::default()).await else { return Ok(()) };
-            let patience = self.patience(to).filter(|_| error.kind() == ErrorKind::Full);
+            let Err(error) = self.send_once(to, envelope, &Story::default()).await else {
+                return Ok(());
+            };
+            let patience = self
+                .patience(to)
+                .filter(|_| error.kind() == ErrorKind::Full);
             let left = patience.and_then(|patience| patience.checked_sub(start.elapsed()));
-            let Some(left) = left.filter(|left| !left.is_zero()) else { return Err(error) };
+            let Some(left) = left.filter(|left| !left.is_zero()) else {
+                return Err(error);
+            };
             tokio::select! {
                 () = sleep(pause.min(left)) => {}
                 () = self.closed.cancelled() => return Err(error::closed()),
@@ -91,21 +114,30 @@ impl Core {
     }
 
     fn patience(&self, to: &Destination) -> Option<Duration> {
-        let Destination::Queue(name) = to else { return None };
+        let Destination::Queue(name) = to else {
+            return None;
+        };
         match self.topology.known(name)?.spec.overflow() {
             OverflowPolicy::Wait(patience) => Some(patience),
             _ => None,
         }
     }
 
-    pub(super) async fn send_once(&self, to: &Destination, envelope: &Envelope, story: &Story) -> Result<(), Error> {
+    pub(super) async fn send_once(
+        &self,
+        to: &Destination,
+        envelope: &Envelope,
+        story: &Story,
+    ) -> Result<(), Error> {
         let mut is_second_try = false;
         loop {
             let delay = envelope.delay();
             let route = self.topology.route(to, envelope.priority(), delay).await?;
             let properties = wire::properties(envelope, story, None, delay.is_none())?;
             let deadline = self.publisher.deadline();
-            let sent = self.publisher.publish(route, envelope.payload().clone(), properties, deadline);
+            let sent =
+                self.publisher
+                    .publish(route, envelope.payload().clone(), properties, deadline);
             match sent.await {
                 Ok(()) => return Ok(()),
                 // The queue for its delay may be gone, with a broker that lost its data.
@@ -124,13 +156,18 @@ impl Core {
             (Refusal::Nacked, Destination::Queue(_)) => error::full(to),
             // Subscribers' queues never refuse, so something is wrong with one of them; the others may have the message.
             (Refusal::Nacked, _) => {
-                Error::new(ErrorKind::Unavailable, "broker refused the message").with_outcome_unknown()
+                Error::new(ErrorKind::Unavailable, "broker refused the message")
+                    .with_outcome_unknown()
             }
             (Refusal::Failed(failure), _) => failure.into(),
         }
     }
 
-    pub(super) async fn publish_batch(&self, to: &Destination, envelopes: Vec<Envelope>) -> Result<(), PublishError> {
+    pub(super) async fn publish_batch(
+        &self,
+        to: &Destination,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), PublishError> {
         let mut outcomes: Vec<Option<Error>> = Vec::with_capacity(envelopes.len());
         let mut batch = Vec::with_capacity(envelopes.len());
         for envelope in &envelopes {
@@ -153,7 +190,10 @@ impl Core {
             let outcome = match outcome {
                 // A full queue may want patience, which is the single publish's affair.
                 Some(error) if error.kind() == ErrorKind::Full && self.patience(to).is_some() => {
-                    self.send(to, &envelope).await.err().map(|error| self.explain(error))
+                    self.send(to, &envelope)
+                        .await
+                        .err()
+                        .map(|error| self.explain(error))
                 }
                 other => other,
             };
@@ -210,20 +250,33 @@ impl Core {
             Replacement::Again(delay) => {
                 let story = story_of(parts, parts.redeliveries.saturating_add(1));
                 let envelope = parts.envelope.clone().with_delay(*delay);
-                self.send_once(&Destination::Queue(queue.clone()), &envelope, &story).await
+                self.send_once(&Destination::Queue(queue.clone()), &envelope, &story)
+                    .await
             }
             Replacement::Dead(death) => {
                 let story = story_of(parts, parts.redeliveries);
                 let properties = wire::properties(&parts.envelope, &story, Some(death), false)?;
-                let route = Route { exchange: String::new(), key: self.topology.names.dead_of(queue) };
-                let (payload, deadline) = (parts.envelope.payload().clone(), self.publisher.deadline());
-                let sent = self.publisher.publish(route, payload, properties, deadline).await;
+                let route = Route {
+                    exchange: String::new(),
+                    key: self.topology.names.dead_of(queue),
+                };
+                let (payload, deadline) =
+                    (parts.envelope.payload().clone(), self.publisher.deadline());
+                let sent = self
+                    .publisher
+                    .publish(route, payload, properties, deadline)
+                    .await;
                 sent.map_err(|refusal| Self::refused(&Destination::Queue(queue.clone()), refusal))
             }
         }
     }
 
-    pub(super) fn tell_replaced(&self, queue: &QueueName, parts: &DeliveryParts, replacement: &Replacement) {
+    pub(super) fn tell_replaced(
+        &self,
+        queue: &QueueName,
+        parts: &DeliveryParts,
+        replacement: &Replacement,
+    ) {
         match replacement {
             Replacement::Again(delay) => {
                 if let Some(observer) = &self.observer {
@@ -249,7 +302,11 @@ impl Core {
 
     pub(super) fn attached(&self) -> Vec<Arc<Leases>> {
         let consumers = self.consumers.lock();
-        consumers.iter().filter_map(Weak::upgrade).filter(|leases| !leases.has_ended()).collect()
+        consumers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|leases| !leases.has_ended())
+            .collect()
     }
 
     /// Ends the consumers of a queue, or all.

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use lapin::Channel;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::FieldTable;
-use lapin::Channel;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
@@ -64,7 +64,11 @@ impl Core {
         Ok(result)
     }
 
-    pub(super) async fn redrive(&self, queue: &QueueName, filter: &DeadLetterFilter) -> Result<u64, Error> {
+    pub(super) async fn redrive(
+        &self,
+        queue: &QueueName,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64, Error> {
         let to = Destination::Queue(queue.clone());
         let mut walk = Walk::begin(self, queue).await?;
         let mut outcome = Ok(());
@@ -75,7 +79,11 @@ impl Core {
             match self.put_back(&to, letter).await {
                 Ok(()) => walk.remove(tag).await?,
                 Err(error) => {
-                    outcome = if error.kind() == ErrorKind::Full { Ok(()) } else { Err(error) };
+                    outcome = if error.kind() == ErrorKind::Full {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    };
                     break;
                 }
             }
@@ -84,7 +92,11 @@ impl Core {
         outcome.map(|()| gone)
     }
 
-    pub(super) async fn purge(&self, queue: &QueueName, filter: &DeadLetterFilter) -> Result<u64, Error> {
+    pub(super) async fn purge(
+        &self,
+        queue: &QueueName,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64, Error> {
         let mut walk = Walk::begin(self, queue).await?;
         while let Some((tag, letter)) = walk.next().await {
             if filter.matches(&letter) {
@@ -99,7 +111,10 @@ impl Core {
         let mut envelope = letter.envelope;
         envelope.clear_expiry();
         let destination = (letter.destination != *to).then_some(letter.destination);
-        let story = wire::Story { destination, ..Default::default() };
+        let story = wire::Story {
+            destination,
+            ..Default::default()
+        };
         self.send_once(to, &envelope, &story).await
     }
 }
@@ -112,7 +127,16 @@ impl<'a> Walk<'a> {
         let (work, dead) = (names.work(queue, Priority::P0), names.dead_of(queue));
         topology::passive(&channel, &work).await.map_err(failed)?;
         let (count, _) = topology::passive(&channel, &dead).await.map_err(failed)?;
-        let mut walk = Self { core, queue, channel, dead, letters: None, count, seen: 0, gone: 0 };
+        let mut walk = Self {
+            core,
+            queue,
+            channel,
+            dead,
+            letters: None,
+            count,
+            seen: 0,
+            gone: 0,
+        };
         if count > 0 {
             walk.letters = Some(walk.consume().await.map_err(|error| failed(error.into()))?);
         }
@@ -122,9 +146,13 @@ impl<'a> Walk<'a> {
     async fn consume(&self) -> Result<lapin::Consumer, lapin::Error> {
         // As many as there may be, since those that stay are not settled before the end.
         let window = u16::try_from(self.count).unwrap_or(u16::MAX);
-        self.channel.basic_qos(window, BasicQosOptions { global: false }).await?;
+        self.channel
+            .basic_qos(window, BasicQosOptions { global: false })
+            .await?;
         let (queue, options) = (self.dead.as_str().into(), BasicConsumeOptions::default());
-        self.channel.basic_consume(queue, "".into(), options, FieldTable::default()).await
+        self.channel
+            .basic_consume(queue, "".into(), options, FieldTable::default())
+            .await
     }
 
     /// Receives the next letter of those that were there at the beginning, and the tag that settles it.
@@ -134,9 +162,15 @@ impl<'a> Walk<'a> {
         if self.seen == self.count {
             return None;
         }
-        let message = timeout(PATIENCE, self.letters.as_mut()?.next()).await.ok()??.ok()?;
+        let message = timeout(PATIENCE, self.letters.as_mut()?.next())
+            .await
+            .ok()??
+            .ok()?;
         self.seen += 1;
-        let (tag, limit) = (message.delivery_tag, topology::max_deliveries(message.routing_key.as_str()));
+        let (tag, limit) = (
+            message.delivery_tag,
+            topology::max_deliveries(message.routing_key.as_str()),
+        );
         let (incoming, death) = wire::dead(message, &self.core.topology.names, limit);
         let letter = DeadLetter {
             envelope: incoming.envelope,
@@ -147,7 +181,11 @@ impl<'a> Walk<'a> {
                 .unwrap_or_else(|| Destination::Queue(self.queue.clone())),
             reason: death.reason,
             deliveries: death.deliveries,
-            first_failed_at: incoming.story.first_failed_at.unwrap_or(death.at).min(death.at),
+            first_failed_at: incoming
+                .story
+                .first_failed_at
+                .unwrap_or(death.at)
+                .min(death.at),
             dead_lettered_at: death.at,
         };
         Some((tag, letter))
@@ -155,7 +193,10 @@ impl<'a> Walk<'a> {
 
     /// Takes a letter away for good.
     async fn remove(&mut self, tag: u64) -> Result<(), Error> {
-        let acked = self.channel.basic_ack(tag, BasicAckOptions::default()).await;
+        let acked = self
+            .channel
+            .basic_ack(tag, BasicAckOptions::default())
+            .await;
         acked.map_err(|error| self.failed(error.into()))?;
         self.gone += 1;
         Ok(())
@@ -166,12 +207,18 @@ impl<'a> Walk<'a> {
         const PATIENCE: Duration = Duration::from_secs(1);
         if let Some(letters) = &self.letters {
             let tag = letters.tag();
-            let cancelled = self.channel.basic_cancel(tag, BasicCancelOptions::default()).await;
+            let cancelled = self
+                .channel
+                .basic_cancel(tag, BasicCancelOptions::default())
+                .await;
             cancelled.map_err(|error| self.failed(error.into()))?;
         }
         if self.letters.is_some() {
             // Tag 0 with `multiple` means all of the channel.
-            let options = BasicNackOptions { multiple: true, requeue: true };
+            let options = BasicNackOptions {
+                multiple: true,
+                requeue: true,
+            };
             let given_back = self.channel.basic_nack(0, options).await;
             given_back.map_err(|error| self.failed(error.into()))?;
         }

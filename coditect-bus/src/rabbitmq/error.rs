@@ -12,7 +12,12 @@ pub(super) enum Failure {
     #[error("broker could not be asked")]
     Driver(#[from] lapin::Error),
     #[error("no connection to broker at {at}")]
-    Connect { at: String, vhost: String, user: String, source: lapin::Error },
+    Connect {
+        at: String,
+        vhost: String,
+        user: String,
+        source: lapin::Error,
+    },
     #[error("broker at {at} did not answer in time")]
     ConnectTimeout { at: String },
     #[error("connection to broker is lost")]
@@ -42,7 +47,12 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let (kind, unknown) = match &failure {
             Failure::Driver(error) => (kind_of(error), false),
-            Failure::Connect { at, vhost, user, source } => {
+            Failure::Connect {
+                at,
+                vhost,
+                user,
+                source,
+            } => {
                 let (kind, context) = match amqp_kind(source) {
                     Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => (
                         ErrorKind::Invalid,
@@ -50,7 +60,9 @@ impl From<Failure> for Error {
                     ),
                     Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
                         ErrorKind::Invalid,
-                        format!("virtual host {vhost:?} at {at} does not exist or is closed to user {user:?}"),
+                        format!(
+                            "virtual host {vhost:?} at {at} does not exist or is closed to user {user:?}"
+                        ),
                     ),
                     _ => (ErrorKind::Unavailable, failure.to_string()),
                 };
@@ -59,7 +71,9 @@ impl From<Failure> for Error {
             Failure::ConnectTimeout { .. } | Failure::Disconnected | Failure::Blocked(_) => {
                 (ErrorKind::Unavailable, false)
             }
-            Failure::Unconfirmed | Failure::UnconfirmedBlocked(_) | Failure::LostConfirm(_) => (ErrorKind::Unavailable, true),
+            Failure::Unconfirmed | Failure::UnconfirmedBlocked(_) | Failure::LostConfirm(_) => {
+                (ErrorKind::Unavailable, true)
+            }
         };
         let context = failure.to_string();
         let error = match failure {
@@ -68,7 +82,11 @@ impl From<Failure> for Error {
             }
             _ => Error::new(kind, context),
         };
-        if unknown { error.with_outcome_unknown() } else { error }
+        if unknown {
+            error.with_outcome_unknown()
+        } else {
+            error
+        }
     }
 }
 
@@ -130,7 +148,10 @@ pub(super) fn too_large(what: &str, bytes: usize, limit: usize) -> Error {
 }
 
 pub(super) fn too_long(what: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("{what} is longer than 255 bytes"))
+    Error::new(
+        ErrorKind::Invalid,
+        format!("{what} is longer than 255 bytes"),
+    )
 }
 
 pub(super) fn lease_lost(name: &QueueName) -> Error {

@@ -45,8 +45,10 @@ impl Core {
         let attached = self.attached();
         let subscribed = attached.iter().filter(|leases| leases.is_up()).count();
         let last_pulse = self.pulse.0.lock().map(|at| at.elapsed());
-        let (can_publish, can_consume) =
-            (self.publishing.connection().is_some(), self.consuming.connection().is_some());
+        let (can_publish, can_consume) = (
+            self.publishing.connection().is_some(),
+            self.consuming.connection().is_some(),
+        );
         let blocked = self.publishing.blocked();
         let is_fresh = last_pulse.is_some_and(|age| age <= self.config.pulse * 3);
         Health {
@@ -82,16 +84,36 @@ pub(super) async fn beat(core: Arc<Core>) {
 
 async fn beat_on_one_channel(core: &Core) -> Result<(), Failure> {
     let channel = core.topology.channel().await?;
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
-    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..Default::default()
+    };
+    let queue = channel
+        .queue_declare("".into(), options, FieldTable::default())
+        .await?;
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..Default::default()
+    };
     let mut messages = channel
-        .basic_consume(queue.name().clone(), "".into(), options, FieldTable::default())
+        .basic_consume(
+            queue.name().clone(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        )
         .await?;
     loop {
-        let route = Route { exchange: String::new(), key: queue.name().to_string() };
+        let route = Route {
+            exchange: String::new(),
+            key: queue.name().to_string(),
+        };
         let deadline = core.publisher.deadline();
-        let published = core.publisher.publish(route, Bytes::new(), BasicProperties::default(), deadline).await;
+        let published = core
+            .publisher
+            .publish(route, Bytes::new(), BasicProperties::default(), deadline)
+            .await;
         if let Err(refusal) = published {
             tracing::debug!(?refusal, "pulse was not published");
             return Ok(());

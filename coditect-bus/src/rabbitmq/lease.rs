@@ -120,20 +120,30 @@ pub(super) struct Settled {
 
 impl Default for Settled {
     fn default() -> Self {
-        Self { low: 1, above: BTreeSet::new() }
+        Self {
+            low: 1,
+            above: BTreeSet::new(),
+        }
     }
 }
 
 impl Settled {
     /// Notes tags as settled. Returns the highest of `acked` up to which every tag of the channel is settled, and how many of
     /// `acked`, which are in order, that covers.
-    pub(super) fn advance(&mut self, settled: impl Iterator<Item = u64>, acked: &[u64]) -> (u64, usize) {
+    pub(super) fn advance(
+        &mut self,
+        settled: impl Iterator<Item = u64>,
+        acked: &[u64],
+    ) -> (u64, usize) {
         self.above.extend(settled);
         while self.above.remove(&self.low) {
             self.low += 1;
         }
         let covered = acked.partition_point(|tag| *tag < self.low);
-        (covered.checked_sub(1).map_or(0, |last| acked[last]), covered)
+        (
+            covered.checked_sub(1).map_or(0, |last| acked[last]),
+            covered,
+        )
     }
 }
 
@@ -179,7 +189,8 @@ impl Leases {
             return Look::Nothing;
         }
         let now = Instant::now();
-        let expected = [0, 1, 2].map(|index: usize| state.windows[index].expects_until().filter(|at| *at > now));
+        let expected = [0, 1, 2]
+            .map(|index: usize| state.windows[index].expects_until().filter(|at| *at > now));
         let mut turns = state.turns.clone();
         let likely = [0, 1, 2].map(|index: usize| waiting[index] || expected[index].is_some());
         let Some(priority) = turns.next(likely) else {
@@ -209,7 +220,12 @@ impl Leases {
         state.settled = Settled::default();
         // At the start something of every priority may be on its way.
         let now = Instant::now();
-        state.windows = std::array::from_fn(|_| Window { expected: 1, since: Some(now), refill: GRACE.1 / 4, ..Window::default() });
+        state.windows = std::array::from_fn(|_| Window {
+            expected: 1,
+            since: Some(now),
+            refill: GRACE.1 / 4,
+            ..Window::default()
+        });
     }
 
     pub(super) fn arrived(&self, messages: impl Iterator<Item = (usize, u64, Incoming)>) {
@@ -232,7 +248,9 @@ impl Leases {
             .map(|pending| pending.tag)
             .collect();
         acked.sort_unstable();
-        let many = state.settled.advance(pending.iter().map(|pending| pending.tag), &acked);
+        let many = state
+            .settled
+            .advance(pending.iter().map(|pending| pending.tag), &acked);
         (pending, acked, many)
     }
 
@@ -244,7 +262,11 @@ impl Leases {
         }
         let State { ready, pending, .. } = &mut *state;
         for (tag, _) in ready.iter_mut().flat_map(|queue| queue.drain(..)) {
-            pending.push(Pending { tag, verdict: Verdict::GiveBack, done: None });
+            pending.push(Pending {
+                tag,
+                verdict: Verdict::GiveBack,
+                done: None,
+            });
         }
         Some(state.held == 0 && state.pending.is_empty())
     }
@@ -308,7 +330,13 @@ impl Leases {
     // Settling.
 
     /// Queues a verdict; `None` if the delivery is lost.
-    fn push(&self, tag: u64, index: usize, verdict: Verdict, wants_result: bool) -> Option<Settling> {
+    fn push(
+        &self,
+        tag: u64,
+        index: usize,
+        verdict: Verdict,
+        wants_result: bool,
+    ) -> Option<Settling> {
         let mut state = self.state.lock();
         if state.epoch != tag >> TAG_BITS {
             return None;
@@ -319,7 +347,11 @@ impl Leases {
         } else {
             (None, None)
         };
-        state.pending.push(Pending { tag: tag & ((1 << TAG_BITS) - 1), verdict, done });
+        state.pending.push(Pending {
+            tag: tag & ((1 << TAG_BITS) - 1),
+            verdict,
+            done,
+        });
         let was_full = self.release(&mut state, index);
         drop(state);
         self.bell.notify_one();
@@ -330,7 +362,9 @@ impl Leases {
         Some(match result {
             None => Settling::known(Ok(())),
             Some(result) => Settling::pending(async move {
-                result.await.unwrap_or_else(|_| Err(error::lease_lost(&queue)))
+                result
+                    .await
+                    .unwrap_or_else(|_| Err(error::lease_lost(&queue)))
             }),
         })
     }
@@ -350,19 +384,29 @@ impl Leases {
     }
 
     /// Publishes what is left of a delivery, elsewhere or again, and only then acknowledges it; if that fails it goes back.
-    pub(super) fn replace(self: &Arc<Self>, parts: DeliveryParts, replacement: Replacement) -> Settling {
+    pub(super) fn replace(
+        self: &Arc<Self>,
+        parts: DeliveryParts,
+        replacement: Replacement,
+    ) -> Settling {
         let (done, result) = oneshot::channel();
         let leases = Arc::clone(self);
         self.core.spawn(async move {
             let index = parts.envelope.priority().index();
             let published = leases.core.put(&leases.queue, &parts, &replacement).await;
-            let verdict = if published.is_ok() { Verdict::Ack } else { Verdict::Requeue };
+            let verdict = if published.is_ok() {
+                Verdict::Ack
+            } else {
+                Verdict::Requeue
+            };
             let outcome = match leases.push(parts.tag, index, verdict, true) {
                 None => Err(error::lease_lost(&leases.queue)),
                 Some(settling) => match settling.await {
                     Ok(()) => {
                         if published.is_ok() {
-                            leases.core.tell_replaced(&leases.queue, &parts, &replacement);
+                            leases
+                                .core
+                                .tell_replaced(&leases.queue, &parts, &replacement);
                         }
                         published
                     }
@@ -373,7 +417,9 @@ impl Leases {
         });
         let queue = self.queue.clone();
         Settling::pending(async move {
-            result.await.unwrap_or_else(|_| Err(error::lease_lost(&queue)))
+            result
+                .await
+                .unwrap_or_else(|_| Err(error::lease_lost(&queue)))
         })
     }
 }
@@ -403,7 +449,13 @@ impl Settle for Holder {
         let index = parts.envelope.priority().index();
         let deliveries = parts.redeliveries.saturating_add(1);
         let now = SystemTime::now();
-        let dead = |reason| Replacement::Dead(Death { reason, deliveries, at: now });
+        let dead = |reason| {
+            Replacement::Dead(Death {
+                reason,
+                deliveries,
+                at: now,
+            })
+        };
         let delay = match settlement {
             Settlement::Ack => {
                 let Some(settling) = leases.push(parts.tag, index, Verdict::Ack, true) else {

@@ -68,10 +68,19 @@ impl Link {
         loop {
             let current = self.current.borrow().clone();
             let Some(connection) = current else { return };
-            if self.closed.run_until_cancelled(self.watch(&connection)).await.is_none() {
+            if self
+                .closed
+                .run_until_cancelled(self.watch(&connection))
+                .await
+                .is_none()
+            {
                 self.current.send_replace(None);
                 // Whoever is in the middle of something sees the connection end; the broker does too, one way or the other.
-                let _ = timeout(Duration::from_secs(2), connection.close(200, "bus closed".into())).await;
+                let _ = timeout(
+                    Duration::from_secs(2),
+                    connection.close(200, "bus closed".into()),
+                )
+                .await;
                 return;
             }
             self.current.send_replace(None);
@@ -85,7 +94,10 @@ impl Link {
 
     /// Returns the connection, if there is one now.
     pub(super) fn connection(&self) -> Option<Arc<Connection>> {
-        self.current.borrow().clone().filter(|connection| connection.status().connected())
+        self.current
+            .borrow()
+            .clone()
+            .filter(|connection| connection.status().connected())
     }
 
     /// Waits for a connection, at most until the deadline.
@@ -100,9 +112,14 @@ impl Link {
     pub(super) async fn connected_ever(&self) -> Option<Arc<Connection>> {
         let mut current = self.current.subscribe();
         let is_up = |connection: &Option<Arc<Connection>>| {
-            connection.as_ref().is_some_and(|connection| connection.status().connected())
+            connection
+                .as_ref()
+                .is_some_and(|connection| connection.status().connected())
         };
-        let up = self.closed.run_until_cancelled(current.wait_for(is_up)).await?;
+        let up = self
+            .closed
+            .run_until_cancelled(current.wait_for(is_up))
+            .await?;
         up.ok()?.clone()
     }
 
@@ -153,9 +170,11 @@ impl Link {
             topology::declare_exchanges(&channel, &self.names).await?;
             Ok::<_, Failure>(Arc::new(connection))
         };
-        let connection = timeout(self.connect_timeout, attempt)
-            .await
-            .map_err(|_| Failure::ConnectTimeout { at: self.address.to_string() })??;
+        let connection = timeout(self.connect_timeout, attempt).await.map_err(|_| {
+            Failure::ConnectTimeout {
+                at: self.address.to_string(),
+            }
+        })??;
         self.connects.fetch_add(1, Ordering::Relaxed);
         self.set_blocked(None);
         Ok(connection)
@@ -182,7 +201,11 @@ impl Link {
         while connection.status().connected() {
             match timeout(WATCHDOG, events.next()).await {
                 Ok(Some(Event::ConnectionBlocked(reason))) => {
-                    tracing::warn!(connection = self.what, reason, "broker blocks the connection");
+                    tracing::warn!(
+                        connection = self.what,
+                        reason,
+                        "broker blocks the connection"
+                    );
                     self.set_blocked(Some(reason));
                 }
                 Ok(Some(Event::ConnectionUnblocked)) => {

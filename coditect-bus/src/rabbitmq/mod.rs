@@ -114,11 +114,18 @@ impl RabbitMqBus {
     #[cfg(any(test, feature = "test-util"))]
     pub async fn sever(&self) {
         let core = self.core();
-        let before: Vec<_> = core.attached().into_iter().map(|leases| (leases.epoch(), leases)).collect();
+        let before: Vec<_> = core
+            .attached()
+            .into_iter()
+            .map(|leases| (leases.epoch(), leases))
+            .collect();
         if let Some(connection) = core.consuming.connection() {
             let _ = connection.close(200, "severed".into()).await;
         }
-        while before.iter().any(|(epoch, leases)| leases.epoch() == *epoch) {
+        while before
+            .iter()
+            .any(|(epoch, leases)| leases.epoch() == *epoch)
+        {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
@@ -154,7 +161,10 @@ impl RabbitMqBus {
             config,
         });
         core.spawn(health::beat(Arc::clone(&core)));
-        Ok(Self(Arc::new(Shared { core, _closes: closed.drop_guard() })))
+        Ok(Self(Arc::new(Shared {
+            core,
+            _closes: closed.drop_guard(),
+        })))
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -187,13 +197,20 @@ impl MessageBus for RabbitMqBus {
     async fn declare(&self, spec: QueueSpec) -> Result<(), Error> {
         let core = self.core();
         core.check_open()?;
-        core.topology.declare(spec, None).await.map_err(|error| core.explain(error))
+        core.topology
+            .declare(spec, None)
+            .await
+            .map_err(|error| core.explain(error))
     }
 
     async fn delete(&self, queue: &QueueName) -> Result<bool, Error> {
         let core = self.core();
         core.check_open()?;
-        let existed = core.topology.delete(queue).await.map_err(|error| core.explain(error))?;
+        let existed = core
+            .topology
+            .delete(queue)
+            .await
+            .map_err(|error| core.explain(error))?;
         core.end_consumers(Some(queue));
         Ok(existed)
     }
@@ -202,7 +219,11 @@ impl MessageBus for RabbitMqBus {
         self.core().publish(to, envelope).await
     }
 
-    async fn publish_batch(&self, to: &Destination, envelopes: Vec<Envelope>) -> Result<(), PublishError> {
+    async fn publish_batch(
+        &self,
+        to: &Destination,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), PublishError> {
         self.core().publish_batch(to, envelopes).await
     }
 
@@ -221,13 +242,19 @@ impl MessageBus for RabbitMqBus {
             declared.map_err(|error| core.explain(error))?;
         }
         let consumer = RabbitMqConsumer::start(core, queue, subscription.prefetch().get()).await;
-        consumer.map(Consumer::new).map_err(|error| core.explain(error))
+        consumer
+            .map(Consumer::new)
+            .map_err(|error| core.explain(error))
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, Error> {
         let core = self.core();
         core.check_open()?;
-        let mut stats = core.topology.stats(queue).await.map_err(|error| core.explain(error))?;
+        let mut stats = core
+            .topology
+            .stats(queue)
+            .await
+            .map_err(|error| core.explain(error))?;
         stats.unacked = core
             .attached()
             .iter()
@@ -252,7 +279,11 @@ impl MessageBus for RabbitMqBus {
         self.core().redrive(queue, filter).await
     }
 
-    async fn purge_dead_letters(&self, queue: &QueueName, filter: &DeadLetterFilter) -> Result<u64, Error> {
+    async fn purge_dead_letters(
+        &self,
+        queue: &QueueName,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64, Error> {
         self.core().check_open()?;
         self.core().purge(queue, filter).await
     }
@@ -265,7 +296,10 @@ impl MessageBus for RabbitMqBus {
         // Everything has been told to end; what does not, as with a broker that hangs, ends with the process.
         let patience = std::time::Duration::from_secs(5);
         timeout(patience, core.tasks.wait()).await.map_err(|_| {
-            Error::new(crate::ErrorKind::Unavailable, "broker did not take leave in time")
+            Error::new(
+                crate::ErrorKind::Unavailable,
+                "broker did not take leave in time",
+            )
         })
     }
 }

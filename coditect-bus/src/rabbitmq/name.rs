@@ -98,7 +98,10 @@ mod tests {
             let delay = Duration::from_millis(millis);
             let tier = tier(delay);
             assert!(tier >= delay, "{delay:?} became {tier:?}");
-            assert!(tier.as_millis() * 4 <= delay.as_millis() * 5 + 4, "{delay:?} became {tier:?}");
+            assert!(
+                tier.as_millis() * 4 <= delay.as_millis() * 5 + 4,
+                "{delay:?} became {tier:?}"
+            );
         }
         assert_eq!(tier(Duration::from_nanos(1)), Duration::from_millis(1));
         assert_eq!(tier(Duration::MAX), Duration::from_millis(1 << 31));
@@ -106,8 +109,9 @@ mod tests {
 
     #[test]
     fn few_tiers_serve_all_delays() {
-        let tiers: std::collections::HashSet<_> =
-            (1..=60_000).map(|millis| tier(Duration::from_millis(millis))).collect();
+        let tiers: std::collections::HashSet<_> = (1..=60_000)
+            .map(|millis| tier(Duration::from_millis(millis)))
+            .collect();
         assert!(tiers.len() <= 64, "{}", tiers.len());
     }
 

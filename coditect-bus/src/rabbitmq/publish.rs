@@ -56,7 +56,12 @@ pub(super) struct InFlight {
 }
 
 impl Publisher {
-    pub(super) fn new(link: Arc<Link>, max_in_flight: usize, timeout: Duration, tasks: TaskTracker) -> Self {
+    pub(super) fn new(
+        link: Arc<Link>,
+        max_in_flight: usize,
+        timeout: Duration,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             link,
             timeout,
@@ -81,8 +86,13 @@ impl Publisher {
     ) -> Result<(), Refusal> {
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned());
         // The semaphore is never closed.
-        let permit = permit.await.map_err(|_| self.too_late())?.map_err(|_| self.too_late())?;
-        let in_flight = self.begin(permit, route, payload, properties, deadline).await?;
+        let permit = permit
+            .await
+            .map_err(|_| self.too_late())?
+            .map_err(|_| self.too_late())?;
+        let in_flight = self
+            .begin(permit, route, payload, properties, deadline)
+            .await?;
         self.finish(in_flight).await
     }
 
@@ -109,7 +119,10 @@ impl Publisher {
                 }
             };
             in_flight.push_back(match permit {
-                Some(permit) => self.begin(permit, route, payload, properties, deadline).await,
+                Some(permit) => {
+                    self.begin(permit, route, payload, properties, deadline)
+                        .await
+                }
                 None => Err(self.too_late()),
             });
         }
@@ -132,14 +145,22 @@ impl Publisher {
         properties: BasicProperties,
         deadline: Instant,
     ) -> Result<InFlight, Refusal> {
-        if self.link.blocked().is_some() && timeout_at(deadline, self.link.unblocked()).await.is_err() {
+        if self.link.blocked().is_some()
+            && timeout_at(deadline, self.link.unblocked()).await.is_err()
+        {
             return Err(self.too_late());
         }
         let channel = self.channel(deadline).await.map_err(Refusal::Failed)?;
         let mut confirming: Confirming = Box::pin(async move {
-            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..Default::default()
+            };
             let (exchange, key) = (route.exchange.into(), route.key.into());
-            channel.basic_publish(exchange, key, options, &payload, properties).await?.await
+            channel
+                .basic_publish(exchange, key, options, &payload, properties)
+                .await?
+                .await
         });
         let early = poll_fn(|cx| {
             // The first poll is what queues the message; see `order`.
@@ -151,7 +172,13 @@ impl Publisher {
             Poll::Ready(result) => (None, Some(result)),
             Poll::Pending => (Some(confirming), None),
         };
-        Ok(InFlight { confirming, permit: Some(permit), early, deadline, orphans: self.orphans.clone() })
+        Ok(InFlight {
+            confirming,
+            permit: Some(permit),
+            early,
+            deadline,
+            orphans: self.orphans.clone(),
+        })
     }
 
     /// Waits for the confirm.
@@ -179,14 +206,22 @@ impl Publisher {
     }
 
     async fn channel(&self, deadline: Instant) -> Result<Channel, Failure> {
-        let mut current = timeout_at(deadline, self.channel.lock()).await.map_err(|_| Failure::Disconnected)?;
-        if let Some(channel) = current.as_ref().filter(|channel| channel.status().connected()) {
+        let mut current = timeout_at(deadline, self.channel.lock())
+            .await
+            .map_err(|_| Failure::Disconnected)?;
+        if let Some(channel) = current
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
             return Ok(channel.clone());
         }
         let channel = self.link.channel(deadline).await?;
-        timeout_at(deadline, channel.confirm_select(ConfirmSelectOptions::default()))
-            .await
-            .map_err(|_| Failure::Disconnected)??;
+        timeout_at(
+            deadline,
+            channel.confirm_select(ConfirmSelectOptions::default()),
+        )
+        .await
+        .map_err(|_| Failure::Disconnected)??;
         *current = Some(channel.clone());
         Ok(channel)
     }

@@ -63,7 +63,10 @@ pub(super) struct Topology {
 
 pub(super) async fn declare_exchanges(channel: &Channel, names: &Names) -> Result<(), Failure> {
     let of_kind = |name: &str, kind: ExchangeKind| {
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         channel.exchange_declare(name.into(), kind, options, FieldTable::default())
     };
     of_kind(&names.direct, ExchangeKind::Direct).await?;
@@ -98,8 +101,13 @@ impl Topology {
     }
 
     /// Lets an exchange with the broker take only so long.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout(self.patience, work).await.map_err(|_| Failure::Disconnected)?
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout(self.patience, work)
+            .await
+            .map_err(|_| Failure::Disconnected)?
     }
 
     pub(super) fn known(&self, name: &QueueName) -> Option<Known> {
@@ -108,11 +116,17 @@ impl Topology {
 
     /// Says whether the broker itself counts the deliveries of a queue's messages.
     pub(super) fn counts_deliveries(&self, name: &QueueName) -> bool {
-        let is_temporary = self.known(name).is_some_and(|known| is_temporary(&known.spec));
+        let is_temporary = self
+            .known(name)
+            .is_some_and(|known| is_temporary(&known.spec));
         self.kind == QueueKind::Quorum && !is_temporary
     }
 
-    pub(super) async fn declare(&self, spec: QueueSpec, source: Option<Source>) -> Result<(), Error> {
+    pub(super) async fn declare(
+        &self,
+        spec: QueueSpec,
+        source: Option<Source>,
+    ) -> Result<(), Error> {
         let name = spec.name().clone();
         self.within(self.declare_all(&spec, source.as_ref()))
             .await
@@ -130,13 +144,23 @@ impl Topology {
         };
         // A conflict shows at the first queue, before anything is made.
         for priority in Priority::ALL {
-            declare(names.work(name, priority), self.work_arguments(spec, source, &obituary)).await?;
+            declare(
+                names.work(name, priority),
+                self.work_arguments(spec, source, &obituary),
+            )
+            .await?;
         }
         let dead = names.dead_of(name);
         declare(dead.clone(), self.dead_arguments(spec)).await?;
         let bind = |queue: String, exchange: &str, key: &str| {
             let options = QueueBindOptions::default();
-            channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
+            channel.queue_bind(
+                queue.into(),
+                exchange.into(),
+                key.into(),
+                options,
+                FieldTable::default(),
+            )
         };
         bind(dead, &names.dead, &obituary).await?;
         for priority in Priority::ALL {
@@ -156,12 +180,24 @@ impl Topology {
         Ok(())
     }
 
-    fn work_arguments(&self, spec: &QueueSpec, source: Option<&Source>, obituary: &str) -> FieldTable {
+    fn work_arguments(
+        &self,
+        spec: &QueueSpec,
+        source: Option<&Source>,
+        obituary: &str,
+    ) -> FieldTable {
         let mut arguments = Arguments::default();
         // One queue that refuses would refuse a message for all subscribers of a topic, so these drop their oldest.
         let rejects = spec.overflow() != OverflowPolicy::DropOldest && source.is_none();
         arguments.number("x-max-length", spec.capacity().get());
-        arguments.text("x-overflow", if rejects { "reject-publish" } else { "drop-head" });
+        arguments.text(
+            "x-overflow",
+            if rejects {
+                "reject-publish"
+            } else {
+                "drop-head"
+            },
+        );
         arguments.text("x-dead-letter-exchange", &self.names.dead);
         arguments.text("x-dead-letter-routing-key", obituary);
         if self.kind_of(spec) == QueueKind::Quorum {
@@ -200,7 +236,11 @@ impl Topology {
     }
 
     fn kind_of(&self, spec: &QueueSpec) -> QueueKind {
-        if is_temporary(spec) { QueueKind::Classic } else { self.kind }
+        if is_temporary(spec) {
+            QueueKind::Classic
+        } else {
+            self.kind
+        }
     }
 
     /// Finds where to publish, and for a delayed message makes sure that the place exists.
@@ -212,7 +252,10 @@ impl Topology {
     ) -> Result<Route, Error> {
         let names = &self.names;
         let route = match to {
-            Destination::Queue(name) => Route { exchange: names.direct.clone(), key: names.work(name, priority) },
+            Destination::Queue(name) => Route {
+                exchange: names.direct.clone(),
+                key: names.work(name, priority),
+            },
             Destination::Topic(topic) => Route {
                 exchange: names.topic[priority.index()].clone(),
                 key: topic.as_str().to_owned(),
@@ -233,16 +276,28 @@ impl Topology {
             self.within(self.declare_wait(to, &route, &wait, delay))
                 .await
                 .map_err(|failure| match to {
-                    Destination::Queue(name) if error::is_not_found(&failure) => error::no_queue(name),
+                    Destination::Queue(name) if error::is_not_found(&failure) => {
+                        error::no_queue(name)
+                    }
                     _ => Error::from(failure),
                 })?;
             self.waits.lock().insert(wait.clone());
         }
         if let Destination::Queue(name) = to {
-            self.tiers.lock().entry(name.clone()).or_default().insert((priority, delay));
-            return Ok(Route { exchange: String::new(), key: wait });
+            self.tiers
+                .lock()
+                .entry(name.clone())
+                .or_default()
+                .insert((priority, delay));
+            return Ok(Route {
+                exchange: String::new(),
+                key: wait,
+            });
         }
-        Ok(Route { exchange: wait, key: route.key })
+        Ok(Route {
+            exchange: wait,
+            key: route.key,
+        })
     }
 
     /// Forgets that a wait queue exists, since the broker says otherwise.
@@ -265,7 +320,10 @@ impl Topology {
             // There must be somewhere to go when the time is over.
             passive(&channel, &self.names.work(name, Priority::P0)).await?;
             arguments.text("x-dead-letter-routing-key", &route.key);
-            if self.known(name).is_some_and(|known| is_temporary(&known.spec)) {
+            if self
+                .known(name)
+                .is_some_and(|known| is_temporary(&known.spec))
+            {
                 arguments.text("x-queue-type", "classic");
                 arguments.millis("x-expires", delay.saturating_add(self.temporary_expiry));
             } else {
@@ -283,12 +341,28 @@ impl Topology {
         if matches!(to, Destination::Queue(_)) {
             return Ok(());
         }
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         channel
-            .exchange_declare(wait.into(), ExchangeKind::Fanout, options, FieldTable::default())
+            .exchange_declare(
+                wait.into(),
+                ExchangeKind::Fanout,
+                options,
+                FieldTable::default(),
+            )
             .await?;
         let options = QueueBindOptions::default();
-        channel.queue_bind(wait.into(), wait.into(), "".into(), options, FieldTable::default()).await?;
+        channel
+            .queue_bind(
+                wait.into(),
+                wait.into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         Ok(())
     }
 
@@ -310,8 +384,12 @@ impl Topology {
         if !self.exists(name).await? {
             return Ok(false);
         }
-        let outcome = self.within(self.delete_all(name, QueueDeleteOptions::default())).await;
-        if outcome.is_err() && let Some(known) = known {
+        let outcome = self
+            .within(self.delete_all(name, QueueDeleteOptions::default()))
+            .await;
+        if outcome.is_err()
+            && let Some(known) = known
+        {
             self.known.lock().entry(name.clone()).or_insert(known);
         }
         outcome?;
@@ -320,22 +398,35 @@ impl Topology {
 
     /// Deletes a temporary queue, unless somebody consumes it.
     pub(super) async fn delete_unused(&self, name: &QueueName) -> Result<(), Failure> {
-        let options = QueueDeleteOptions { if_unused: true, ..Default::default() };
+        let options = QueueDeleteOptions {
+            if_unused: true,
+            ..Default::default()
+        };
         let known = self.known.lock().remove(name);
         let outcome = self.within(self.delete_all(name, options)).await;
-        if outcome.is_err() && let Some(known) = known {
+        if outcome.is_err()
+            && let Some(known) = known
+        {
             self.known.lock().entry(name.clone()).or_insert(known);
         }
         outcome
     }
 
-    async fn delete_all(&self, name: &QueueName, options: QueueDeleteOptions) -> Result<(), Failure> {
+    async fn delete_all(
+        &self,
+        name: &QueueName,
+        options: QueueDeleteOptions,
+    ) -> Result<(), Failure> {
         let channel = self.channel().await?;
         for priority in Priority::ALL {
-            channel.queue_delete(self.names.work(name, priority).into(), options).await?;
+            channel
+                .queue_delete(self.names.work(name, priority).into(), options)
+                .await?;
         }
         let options = QueueDeleteOptions::default();
-        channel.queue_delete(self.names.dead_of(name).into(), options).await?;
+        channel
+            .queue_delete(self.names.dead_of(name).into(), options)
+            .await?;
         let tiers = self.tiers.lock().remove(name).unwrap_or_default();
         for (priority, delay) in tiers {
             let wait = self.names.wait_of(name, priority, delay);
@@ -347,7 +438,9 @@ impl Topology {
 
     /// Counts what waits, is delayed by this process, is dead; and who consumes.
     pub(super) async fn stats(&self, name: &QueueName) -> Result<QueueStats, Error> {
-        self.within(self.count(name)).await.map_err(|failure| error::of_queue(name, failure))
+        self.within(self.count(name))
+            .await
+            .map_err(|failure| error::of_queue(name, failure))
     }
 
     async fn count(&self, name: &QueueName) -> Result<QueueStats, Failure> {
@@ -361,7 +454,9 @@ impl Topology {
         stats.dead_letters = passive(&channel, &self.names.dead_of(name)).await?.0;
         let tiers = self.tiers.lock().get(name).cloned().unwrap_or_default();
         for (priority, delay) in tiers {
-            stats.delayed += passive(&channel, &self.names.wait_of(name, priority, delay)).await?.0;
+            stats.delayed += passive(&channel, &self.names.wait_of(name, priority, delay))
+                .await?
+                .0;
         }
         Ok(stats)
     }
@@ -369,9 +464,17 @@ impl Topology {
 
 /// Asks how many messages and consumers a queue has.
 pub(super) async fn passive(channel: &Channel, queue: &str) -> Result<(usize, usize), Failure> {
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-    Ok((queue.message_count() as usize, queue.consumer_count() as usize))
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::durable()
+    };
+    let queue = channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?;
+    Ok((
+        queue.message_count() as usize,
+        queue.consumer_count() as usize,
+    ))
 }
 
 pub(super) fn is_temporary(spec: &QueueSpec) -> bool {
@@ -386,13 +489,23 @@ fn obituary(spec: &QueueSpec) -> String {
         OverflowPolicy::DropOldest => "drop".to_owned(),
         OverflowPolicy::Wait(patience) => format!("wait{}", patience.as_millis()),
     };
-    let lifetime = if is_temporary(spec) { "temporary" } else { "durable" };
+    let lifetime = if is_temporary(spec) {
+        "temporary"
+    } else {
+        "durable"
+    };
     let (name, deliveries) = (spec.name(), spec.max_deliveries());
-    let full = format!("{name}#{lifetime}.{}.{overflow}.d{deliveries}", spec.capacity());
+    let full = format!(
+        "{name}#{lifetime}.{}.{overflow}.d{deliveries}",
+        spec.capacity()
+    );
     if full.len() <= 255 {
         return full;
     }
-    format!("{}.d{deliveries}", Uuid::new_v5(&Uuid::NAMESPACE_OID, full.as_bytes()))
+    format!(
+        "{}.d{deliveries}",
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, full.as_bytes())
+    )
 }
 
 /// Reads how often a queue delivers a message from the routing key of its dead letters.
@@ -405,7 +518,8 @@ struct Arguments(FieldTable);
 
 impl Arguments {
     fn text(&mut self, name: &str, value: &str) {
-        self.0.insert(name.into(), AMQPValue::LongString(value.into()));
+        self.0
+            .insert(name.into(), AMQPValue::LongString(value.into()));
     }
 
     fn number(&mut self, name: &str, value: usize) {
@@ -414,7 +528,10 @@ impl Arguments {
     }
 
     fn millis(&mut self, name: &str, span: Duration) {
-        self.number(name, usize::try_from(span.as_millis()).unwrap_or(usize::MAX));
+        self.number(
+            name,
+            usize::try_from(span.as_millis()).unwrap_or(usize::MAX),
+        );
     }
 }
 
@@ -429,7 +546,8 @@ mod tests {
         let others = [
             spec.clone().with_capacity(NonZeroUsize::MIN),
             spec.clone().with_overflow(OverflowPolicy::DropOldest),
-            spec.clone().with_overflow(OverflowPolicy::Wait(Duration::ZERO)),
+            spec.clone()
+                .with_overflow(OverflowPolicy::Wait(Duration::ZERO)),
             spec.clone().with_max_deliveries(NonZeroU32::MIN),
             QueueSpec::temporary(QueueName::new("q").unwrap()),
         ];

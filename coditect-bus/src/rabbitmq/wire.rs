@@ -117,7 +117,10 @@ fn headers(envelope: &Envelope, story: &Story, death: Option<&Death>) -> Result<
         own(EXPIRES_AT, AMQPValue::LongLongInt(micros(at)));
     }
     if story.redeliveries > 0 {
-        own(REDELIVERIES, AMQPValue::LongLongInt(story.redeliveries.into()));
+        own(
+            REDELIVERIES,
+            AMQPValue::LongLongInt(story.redeliveries.into()),
+        );
     }
     if let Some(destination) = &story.destination {
         own(DESTINATION, text(&destination.to_string()));
@@ -149,14 +152,24 @@ pub(super) fn incoming(message: Message, priority: Priority, names: &Names) -> I
     };
     let destination = string(table, DESTINATION)
         .and_then(|text| destination(&text))
-        .or_else(|| published_to(names, message.exchange.as_str(), message.routing_key.as_str()));
+        .or_else(|| {
+            published_to(
+                names,
+                message.exchange.as_str(),
+                message.routing_key.as_str(),
+            )
+        });
     let story = Story {
         redeliveries,
         destination,
         first_failed_at: integer(table, FIRST_FAILED_AT).map(instant),
     };
     let (envelope, fault) = envelope(message.data, &message.properties, priority);
-    Incoming { envelope, story, fault }
+    Incoming {
+        envelope,
+        story,
+        fault,
+    }
 }
 
 /// Reads a message that lay among the dead letters. `max_deliveries` is that of its queue.
@@ -169,7 +182,11 @@ pub(super) fn dead(
     let event = last_death(table);
     let priority = event
         .and_then(|event| string(Some(event), "queue"))
-        .and_then(|queue| Priority::ALL.into_iter().find(|p| queue.ends_with(&suffix(*p))))
+        .and_then(|queue| {
+            Priority::ALL
+                .into_iter()
+                .find(|p| queue.ends_with(&suffix(*p)))
+        })
         .unwrap_or_else(|| priority_of(&message.properties));
     let base = integer(table, REDELIVERIES).map_or(0, saturated);
     let counted = integer(table, "x-delivery-count").map_or(0, saturated);
@@ -181,12 +198,16 @@ pub(super) fn dead(
         Some("expired") => DeadLetterReason::Expired,
         Some("maxlen" | "overflow") => DeadLetterReason::Overflow,
         Some("delivery_limit") => DeadLetterReason::DeliveryLimit,
-        Some("rejected") => DeadLetterReason::Rejected(string(table, WORDS).unwrap_or_default().into()),
+        Some("rejected") => {
+            DeadLetterReason::Rejected(string(table, WORDS).unwrap_or_default().into())
+        }
         _ => DeadLetterReason::Rejected("put among the dead letters by a stranger".into()),
     };
     let deliveries = match (integer(table, DELIVERIES), &reason) {
         (Some(deliveries), _) if own.is_some() => saturated(deliveries),
-        (_, DeadLetterReason::DeliveryLimit) => base.saturating_add(max_deliveries.unwrap_or(counted)),
+        (_, DeadLetterReason::DeliveryLimit) => {
+            base.saturating_add(max_deliveries.unwrap_or(counted))
+        }
         _ => base.saturating_add(counted),
     };
     let at = match (integer(table, DEAD_AT), event) {
@@ -210,7 +231,18 @@ pub(super) fn dead(
         first_failed_at: integer(table, FIRST_FAILED_AT).map(instant),
     };
     let (envelope, fault) = envelope(message.data, &message.properties, priority);
-    (Incoming { envelope, story, fault }, Death { reason, deliveries, at })
+    (
+        Incoming {
+            envelope,
+            story,
+            fault,
+        },
+        Death {
+            reason,
+            deliveries,
+            at,
+        },
+    )
 }
 
 fn suffix(priority: Priority) -> String {
@@ -266,9 +298,9 @@ fn envelope(
 /// Takes the id as it stands, or makes one that stays the same over redeliveries.
 fn message_id(data: &[u8], properties: &BasicProperties) -> MessageId {
     match properties.message_id().as_ref().map(ShortString::as_str) {
-        Some(text) if !text.is_empty() => text
-            .parse()
-            .unwrap_or_else(|_| MessageId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))),
+        Some(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| {
+            MessageId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+        }),
         _ => {
             let sent = properties.timestamp().unwrap_or_default().to_be_bytes();
             let seed = [&sent[..], data].concat();
