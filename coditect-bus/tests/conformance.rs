@@ -1,5 +1,9 @@
 //! The conformance suite, one named test per rule and backend: on the memory bus under paused time, and, with feature `rabbitmq`, on a
 //! real broker with queues of both kinds.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: a failure is a panic"
+)]
 
 mod memory {
     use std::sync::Arc;
@@ -108,9 +112,8 @@ mod rabbitmq {
         }
 
         async fn open(&self) -> Arc<dyn MessageBus> {
-            match &*self.bus.lock().await {
-                Some(bus) => return bus.handle(),
-                None => {}
+            if let Some(bus) = &*self.bus.lock().await {
+                return bus.handle();
             }
             self.connect().await
         }

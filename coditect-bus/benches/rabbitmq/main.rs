@@ -179,7 +179,8 @@ async fn work_queue(bus: &RabbitMqBus) -> Duration {
     };
     let mut settling = FuturesUnordered::new();
     for _ in 0..TASKS {
-        settling.push(results.recv().await.unwrap().ack());
+        let result = results.recv().await.unwrap();
+        settling.push(result.ack());
         while settling.len() >= usize::from(PREFETCH) {
             settling.next().await;
         }
@@ -237,7 +238,8 @@ async fn publish_subscribe(bus: &RabbitMqBus) -> Duration {
             tokio::spawn(async move {
                 let mut settling = FuturesUnordered::new();
                 for _ in 0..COPIES {
-                    settling.push(subscriber.recv().await.unwrap().ack());
+                    let copy = subscriber.recv().await.unwrap();
+                    settling.push(copy.ack());
                     while settling.len() >= usize::from(PREFETCH) {
                         settling.next().await;
                     }

@@ -23,10 +23,17 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+mod arguments;
+mod route;
+
+pub(super) use arguments::max_deliveries;
+
+use arguments::obituary;
+
 use super::config::{QueueKind, RabbitMqBusBuilder};
 use super::error::{self, Failure};
 use super::link::Link;
-use super::name::{self, Names};
+use super::name::Names;
 use crate::{
     Destination, Error, OverflowPolicy, Priority, QueueLifetime, QueueName, QueueSpec, QueueStats,
     Source,
@@ -180,192 +187,6 @@ impl Topology {
         Ok(())
     }
 
-    fn work_arguments(
-        &self,
-        spec: &QueueSpec,
-        source: Option<&Source>,
-        obituary: &str,
-    ) -> FieldTable {
-        let mut arguments = Arguments::default();
-        // One queue that refuses would refuse a message for all subscribers of a topic, so these drop their oldest.
-        let rejects = spec.overflow() != OverflowPolicy::DropOldest && source.is_none();
-        arguments.number("x-max-length", spec.capacity().get());
-        arguments.text(
-            "x-overflow",
-            if rejects {
-                "reject-publish"
-            } else {
-                "drop-head"
-            },
-        );
-        arguments.text("x-dead-letter-exchange", &self.names.dead);
-        arguments.text("x-dead-letter-routing-key", obituary);
-        if self.kind_of(spec) == QueueKind::Quorum {
-            arguments.text("x-queue-type", "quorum");
-            arguments.number("x-delivery-limit", spec.max_deliveries().get() as usize - 1);
-            if rejects {
-                arguments.text("x-dead-letter-strategy", "at-least-once");
-            }
-        } else {
-            arguments.text("x-queue-type", "classic");
-        }
-        if is_temporary(spec) {
-            arguments.millis("x-expires", self.temporary_expiry);
-        }
-        arguments.0
-    }
-
-    fn dead_arguments(&self, spec: &QueueSpec) -> FieldTable {
-        /// Nobody may be there to renew it, as with a subscriber that never had a dead letter.
-        const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3_600);
-        /// Looking at a dead letter is a delivery, too; and without any limit the broker would put it back at the end.
-        const LOOKS: usize = 1_000_000_000;
-        let mut arguments = Arguments::default();
-        arguments.number("x-max-length", self.max_dead_letters);
-        arguments.text("x-overflow", "drop-head");
-        if self.kind_of(spec) == QueueKind::Quorum {
-            arguments.text("x-queue-type", "quorum");
-            arguments.number("x-delivery-limit", LOOKS);
-        } else {
-            arguments.text("x-queue-type", "classic");
-        }
-        if is_temporary(spec) {
-            arguments.millis("x-expires", EXPIRY);
-        }
-        arguments.0
-    }
-
-    fn kind_of(&self, spec: &QueueSpec) -> QueueKind {
-        if is_temporary(spec) {
-            QueueKind::Classic
-        } else {
-            self.kind
-        }
-    }
-
-    /// Finds where to publish, and for a delayed message makes sure that the place exists.
-    pub(super) async fn route(
-        &self,
-        to: &Destination,
-        priority: Priority,
-        delay: Option<Duration>,
-    ) -> Result<Route, Error> {
-        let names = &self.names;
-        let route = match to {
-            Destination::Queue(name) => Route {
-                exchange: names.direct.clone(),
-                key: names.work(name, priority),
-            },
-            Destination::Topic(topic) => Route {
-                exchange: names.topic[priority.index()].clone(),
-                key: topic.as_str().to_owned(),
-            },
-            Destination::Fanout(name) => Route {
-                exchange: names.fanout[priority.index()].clone(),
-                key: name.as_str().to_owned(),
-            },
-        };
-        let Some(delay) = delay.filter(|delay| !delay.is_zero()).map(name::tier) else {
-            return Ok(route);
-        };
-        let wait = match to {
-            Destination::Queue(name) => names.wait_of(name, priority, delay),
-            _ => names.wait_at(&route.exchange, delay),
-        };
-        if !self.waits.lock().contains(&wait) {
-            self.within(self.declare_wait(to, &route, &wait, delay))
-                .await
-                .map_err(|failure| match to {
-                    Destination::Queue(name) if error::is_not_found(&failure) => {
-                        error::no_queue(name)
-                    }
-                    _ => Error::from(failure),
-                })?;
-            self.waits.lock().insert(wait.clone());
-        }
-        if let Destination::Queue(name) = to {
-            self.tiers
-                .lock()
-                .entry(name.clone())
-                .or_default()
-                .insert((priority, delay));
-            return Ok(Route {
-                exchange: String::new(),
-                key: wait,
-            });
-        }
-        Ok(Route {
-            exchange: wait,
-            key: route.key,
-        })
-    }
-
-    /// Forgets that a wait queue exists, since the broker says otherwise.
-    pub(super) fn forget_waits(&self) {
-        self.waits.lock().clear();
-    }
-
-    async fn declare_wait(
-        &self,
-        to: &Destination,
-        route: &Route,
-        wait: &str,
-        delay: Duration,
-    ) -> Result<(), Failure> {
-        let channel = self.channel().await?;
-        let mut arguments = Arguments::default();
-        arguments.millis("x-message-ttl", delay);
-        arguments.text("x-dead-letter-exchange", &route.exchange);
-        if let Destination::Queue(name) = to {
-            // There must be somewhere to go when the time is over.
-            passive(&channel, &self.names.work(name, Priority::P0)).await?;
-            arguments.text("x-dead-letter-routing-key", &route.key);
-            if self
-                .known(name)
-                .is_some_and(|known| is_temporary(&known.spec))
-            {
-                arguments.text("x-queue-type", "classic");
-                arguments.millis("x-expires", delay.saturating_add(self.temporary_expiry));
-            } else {
-                // If the queue is full by then, the message waits on instead of being dropped.
-                arguments.text("x-queue-type", "quorum");
-                arguments.text("x-dead-letter-strategy", "at-least-once");
-                arguments.text("x-overflow", "reject-publish");
-            }
-        } else {
-            arguments.text("x-queue-type", "classic");
-        }
-        channel
-            .queue_declare(wait.into(), QueueDeclareOptions::durable(), arguments.0)
-            .await?;
-        if matches!(to, Destination::Queue(_)) {
-            return Ok(());
-        }
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
-        channel
-            .exchange_declare(
-                wait.into(),
-                ExchangeKind::Fanout,
-                options,
-                FieldTable::default(),
-            )
-            .await?;
-        let options = QueueBindOptions::default();
-        channel
-            .queue_bind(
-                wait.into(),
-                wait.into(),
-                "".into(),
-                options,
-                FieldTable::default(),
-            )
-            .await?;
-        Ok(())
-    }
-
     /// Says whether a queue is there.
     pub(super) async fn exists(&self, name: &QueueName) -> Result<bool, Failure> {
         let check = async {
@@ -479,86 +300,4 @@ pub(super) async fn passive(channel: &Channel, queue: &str) -> Result<(usize, us
 
 pub(super) fn is_temporary(spec: &QueueSpec) -> bool {
     spec.lifetime() == QueueLifetime::Temporary
-}
-
-/// The routing key of a queue's dead letters. It holds the whole specification, so that the broker, which compares arguments, finds
-/// every difference, those included that mean nothing to it.
-fn obituary(spec: &QueueSpec) -> String {
-    let overflow = match spec.overflow() {
-        OverflowPolicy::Reject => "reject".to_owned(),
-        OverflowPolicy::DropOldest => "drop".to_owned(),
-        OverflowPolicy::Wait(patience) => format!("wait{}", patience.as_millis()),
-    };
-    let lifetime = if is_temporary(spec) {
-        "temporary"
-    } else {
-        "durable"
-    };
-    let (name, deliveries) = (spec.name(), spec.max_deliveries());
-    let full = format!(
-        "{name}#{lifetime}.{}.{overflow}.d{deliveries}",
-        spec.capacity()
-    );
-    if full.len() <= 255 {
-        return full;
-    }
-    format!(
-        "{}.d{deliveries}",
-        Uuid::new_v5(&Uuid::NAMESPACE_OID, full.as_bytes())
-    )
-}
-
-/// Reads how often a queue delivers a message from the routing key of its dead letters.
-pub(super) fn max_deliveries(obituary: &str) -> Option<u32> {
-    obituary.rsplit_once(".d")?.1.parse().ok()
-}
-
-#[derive(Default)]
-struct Arguments(FieldTable);
-
-impl Arguments {
-    fn text(&mut self, name: &str, value: &str) {
-        self.0
-            .insert(name.into(), AMQPValue::LongString(value.into()));
-    }
-
-    fn number(&mut self, name: &str, value: usize) {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        self.0.insert(name.into(), AMQPValue::LongLongInt(value));
-    }
-
-    fn millis(&mut self, name: &str, span: Duration) {
-        self.number(
-            name,
-            usize::try_from(span.as_millis()).unwrap_or(usize::MAX),
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_obituary_tells_specifications_apart_and_says_the_limit() {
-        use std::num::{NonZeroU32, NonZeroUsize};
-        let spec = QueueSpec::new(QueueName::new("q").unwrap());
-        let others = [
-            spec.clone().with_capacity(NonZeroUsize::MIN),
-            spec.clone().with_overflow(OverflowPolicy::DropOldest),
-            spec.clone()
-                .with_overflow(OverflowPolicy::Wait(Duration::ZERO)),
-            spec.clone().with_max_deliveries(NonZeroU32::MIN),
-            QueueSpec::temporary(QueueName::new("q").unwrap()),
-        ];
-        for other in &others {
-            assert_ne!(obituary(other), obituary(&spec));
-        }
-        assert_eq!(max_deliveries(&obituary(&spec)), Some(100));
-        let long = QueueSpec::new(QueueName::new("q".repeat(200)).unwrap())
-            .with_capacity(NonZeroUsize::MAX)
-            .with_overflow(OverflowPolicy::Wait(Duration::MAX));
-        assert!(obituary(&long).len() <= 255);
-        assert_eq!(max_deliveries(&obituary(&long)), Some(100));
-    }
 }

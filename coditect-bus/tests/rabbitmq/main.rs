@@ -1,4 +1,8 @@
 //! What happens to the RabbitMQ bus when the broker, the network or a stranger misbehaves: one test per pitfall.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: a failure is a panic"
+)]
 
 mod connect;
 mod fault;
