@@ -17,6 +17,7 @@ use super::link::Link;
 use super::publish::{Publisher, Refusal};
 use super::topology::{Route, Topology};
 use super::wire::{self, Story};
+use crate::queue::QueueBounds;
 use crate::{
     DeliveryParts, Destination, Envelope, Error, ErrorKind, Observer, OverflowPolicy, PublishError,
     QueueName,
@@ -60,10 +61,14 @@ impl Core {
         self.tasks.spawn_on(work, &self.runtime);
     }
 
+    /// Returns how often consumers may let a queue's message be delivered. Where this process did not declare the queue, a quorum queue
+    /// counts for itself, and a classic one, which cannot, is taken to have the usual limit.
     pub(super) fn max_deliveries(&self, queue: &QueueName) -> Option<u32> {
-        self.topology
-            .known(queue)
-            .map(|known| known.spec.max_deliveries().get())
+        if let Some(known) = self.topology.known(queue) {
+            return Some(known.spec.max_deliveries().get());
+        }
+        let usual = QueueBounds::default().max_deliveries.get();
+        (!self.topology.counts_deliveries(queue)).then_some(usual)
     }
 
     // Publishing.

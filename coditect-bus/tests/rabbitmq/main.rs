@@ -7,6 +7,7 @@
 mod connect;
 mod fault;
 mod flow;
+mod priority;
 mod stranger;
 
 use std::num::NonZeroUsize;

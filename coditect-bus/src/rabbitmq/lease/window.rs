@@ -96,7 +96,47 @@ impl Settled {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_kept_only_for_what_a_full_window_makes_likely() {
+        let mut window = Window::default();
+        assert_eq!(window.expects_until(), None);
+        window.arrived();
+        // There was room for another, and none came.
+        window.settled(2);
+        assert_eq!(window.expects_until(), None);
+        window.arrived();
+        window.arrived();
+        window.settled(2);
+        window.settled(2);
+        let until = window.expects_until().expect("both may be followed");
+        assert!(until <= Instant::now() + GRACE.1);
+        window.arrived();
+        assert!(window.expects_until().is_some(), "one may still come");
+        window.arrived();
+        assert_eq!(window.expects_until(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_kept_longer_for_a_slow_broker_and_never_for_long() {
+        let mut grace = Vec::new();
+        for refill in [0, 3, 1_000] {
+            let mut window = Window::default();
+            for _ in 0..50 {
+                window.arrived();
+                window.settled(1);
+                advance(Duration::from_millis(refill)).await;
+            }
+            window.arrived();
+            window.settled(1);
+            grace.push(window.expects_until().expect("it was full") - Instant::now());
+        }
+        assert_eq!((grace[0], grace[2]), (GRACE.0, GRACE.1));
+        assert!(grace[0] < grace[1] && grace[1] < grace[2], "{grace:?}");
+    }
 
     #[test]
     fn many_are_acknowledged_at_once_only_if_all_before_are_settled() {
