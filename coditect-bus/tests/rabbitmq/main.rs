@@ -9,6 +9,7 @@ mod fault;
 mod flow;
 mod priority;
 mod stranger;
+mod tls;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -46,6 +47,10 @@ async fn bus_at(url: String) -> RabbitMqBus {
         .connect()
         .await
         .unwrap();
+    bus_of(bus).await
+}
+
+async fn bus_of(bus: RabbitMqBus) -> RabbitMqBus {
     bus.declare(QueueSpec::new(queue())).await.unwrap();
     bus
 }
