@@ -7,6 +7,7 @@
 mod connect;
 mod fault;
 mod flow;
+mod pattern;
 mod priority;
 mod stranger;
 mod tls;
