@@ -54,7 +54,10 @@ use crate::{
 /// - A consumer is sent up to its prefetch of each priority ahead. So a message may wait behind a busy consumer, up to its prefetch;
 ///   with a small prefetch little waits. A consumer that is dropped gives back what it had not handed out, which quorum queues before 4.3 count
 ///   as a delivery.
-/// - Delays are rounded up by at most a quarter.
+/// - Priorities keep their shares: a turn whose owner has nothing here is kept for it for at most 20 ms while the broker probably has more,
+///   so that any 16 takes are off by one or two at most, whatever the prefetch. Only a broker slower than that shifts them.
+/// - Delays are rounded up by at most a quarter. Messages that spend one do not count against the capacity; one that is over while the
+///   queue is full waits on, in minutes rather than milliseconds, and those of other processes are not in [`QueueStats::delayed`].
 /// - A full queue of a topic's or fanout's group drops its oldest message, whatever its policy: refusing it for one would refuse it for all.
 /// - Acknowledgements are on their way when they return `Ok`; if the connection breaks at that moment the message comes again.
 /// - The dead letters of a temporary queue outlive it by up to a week if its process was killed.
