@@ -89,6 +89,8 @@ mod observer;
 mod pattern;
 mod priority;
 mod queue;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod subscription;
 mod topic;
 
@@ -109,5 +111,7 @@ pub use observer::{Observer, Silent};
 pub use pattern::{ERROR_HEADER, MessageBusExt, Received, Requester, Responder, TypedConsumer};
 pub use priority::{Priority, PriorityTurns};
 pub use queue::{OverflowPolicy, QueueLifetime, QueueSpec, QueueStats};
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::{Health, QueueKind, RabbitMqBus, RabbitMqBusBuilder};
 pub use subscription::{Source, Subscription};
 pub use topic::{Topic, TopicPattern};

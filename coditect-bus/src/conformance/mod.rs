@@ -48,6 +48,12 @@ pub use time::*;
 /// Gives the suite a bus, and the accidents that may happen to it.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
+    /// Is called before all else with the name of the rule, and may take its time, as a broker does to start. A rule is left out if
+    /// this returns `false`; say why.
+    async fn prepare(&self, _rule: &str) -> bool {
+        true
+    }
+
     /// Makes the runtime for one test; a backend without real time pauses its clock.
     fn runtime(&self) -> Runtime {
         Builder::new_current_thread()
@@ -71,8 +77,11 @@ pub trait Backend: Send + Sync + 'static {
 /// # Panics
 ///
 /// If the rule is broken.
-pub fn run<B: Backend>(backend: B, rule: impl AsyncFnOnce(&dyn Backend)) {
+pub fn run<B: Backend>(name: &str, backend: B, rule: impl AsyncFnOnce(&dyn Backend)) {
     backend.runtime().block_on(async {
+        if !backend.prepare(name).await {
+            return;
+        }
         timeout(Duration::from_secs(60), rule(&backend))
             .await
             .expect("the rule is decided within a minute");
@@ -131,7 +140,7 @@ macro_rules! conformance {
         $(
             #[test]
             fn $rule() {
-                $crate::conformance::run($backend, async |backend: &dyn $crate::conformance::Backend| {
+                $crate::conformance::run(stringify!($rule), $backend, async |backend: &dyn $crate::conformance::Backend| {
                     $crate::conformance::$rule(backend).await
                 });
             }

@@ -84,12 +84,14 @@ pub async fn r23_full_queue_waits_for_room(backend: &dyn Backend) {
     if !bus.capabilities().exact_capacity {
         return;
     }
-    let (destination, mut consumer) = (to("q"), consumer(&*bus).await);
+    let destination = to("q");
     let mut publishes = Box::pin(bus.publish(&destination, Envelope::new("second")));
     assert!(
         timeout(A_WHILE, &mut publishes).await.is_err(),
         "the publish waits"
     );
+    // Not before: a consumer that takes ahead makes room.
+    let mut consumer = consumer(&*bus).await;
     assert_eq!(next_text(&mut consumer).await, "first");
     publishes.await.unwrap();
     assert_eq!(next_text(&mut consumer).await, "second");

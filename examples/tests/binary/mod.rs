@@ -3,25 +3,56 @@
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 /// The example's program, which Cargo builds with the tests and puts beside them.
 ///
-/// Only `cargo test --test NAME` leaves it unbuilt; an old one must not stand in for it.
+/// Where only some targets were built (`cargo test --tests`, coverage) it is built here; an old one must
+/// not stand in for it.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test
+    let profile = test
         .parent()
         .and_then(Path::parent)
         .expect("tests are in target/…/deps");
-    let binary = target.join("examples").join(format!("{name}{EXE_SUFFIX}"));
-    let built = modified(&binary);
+    let binary = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));
+    if !is_current(&binary, name) {
+        build(name, profile);
+    }
     assert!(
-        built.is_some() && built >= modified(&source(name)),
-        "{} is missing or older than its source: run `cargo test -p coditect-examples`, which builds it",
-        binary.display(),
+        is_current(&binary, name),
+        "{} is not there",
+        binary.display()
     );
     binary
+}
+
+fn is_current(binary: &Path, name: &str) -> bool {
+    let built = modified(binary);
+    built.is_some() && built >= modified(&source(name))
+}
+
+/// Builds an example into the folder that the tests were built into.
+fn build(name: &str, profile: &Path) {
+    let target = profile.parent().expect("profiles are in the target folder");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "coditect-examples",
+            "--example",
+            name,
+        ])
+        .arg("--target-dir")
+        .arg(target);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let built = cargo.status().expect("cargo can be started");
+    assert!(built.success(), "the example {name} does not build");
 }
 
 /// The example's source, or the file with which it begins.

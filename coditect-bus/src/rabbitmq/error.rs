@@ -1,0 +1,162 @@
+//! The errors of the RabbitMQ bus, in one place: what the driver and the broker say, and what the caller should do about it.
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::AMQPUri;
+use thiserror::Error as ThisError;
+
+use crate::{Destination, Error, ErrorKind, QueueName};
+
+/// What can go wrong between this bus and the broker.
+#[derive(Debug, ThisError)]
+pub(super) enum Failure {
+    #[error("broker could not be asked")]
+    Driver(#[from] lapin::Error),
+    #[error("no connection to broker at {at}")]
+    Connect {
+        at: String,
+        vhost: String,
+        user: String,
+        source: lapin::Error,
+    },
+    #[error("broker at {at} did not answer in time")]
+    ConnectTimeout { at: String },
+    #[error("connection to broker is lost")]
+    Disconnected,
+    #[error("broker blocks publishers: {0}")]
+    Blocked(String),
+    #[error("broker did not confirm in time")]
+    Unconfirmed,
+    #[error("broker did not confirm in time, because it blocks publishers: {0}")]
+    UnconfirmedBlocked(String),
+    #[error("connection was lost before broker confirmed")]
+    LostConfirm(#[source] lapin::Error),
+}
+
+impl Failure {
+    pub(super) fn connect(uri: &AMQPUri, source: lapin::Error) -> Self {
+        Self::Connect {
+            at: format!("{}:{}", uri.authority.host, uri.authority.port),
+            vhost: uri.vhost.clone(),
+            user: uri.authority.userinfo.username.clone(),
+            source,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (kind, unknown) = match &failure {
+            Failure::Driver(error) => (kind_of(error), false),
+            Failure::Connect {
+                at,
+                vhost,
+                user,
+                source,
+            } => {
+                let (kind, context) = match amqp_kind(source) {
+                    Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => (
+                        ErrorKind::Invalid,
+                        format!("broker at {at} refuses the credentials of user {user:?}"),
+                    ),
+                    Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
+                        ErrorKind::Invalid,
+                        format!(
+                            "virtual host {vhost:?} at {at} does not exist or is closed to user {user:?}"
+                        ),
+                    ),
+                    _ => (ErrorKind::Unavailable, failure.to_string()),
+                };
+                return Error::new(kind, context).with_source(source.clone());
+            }
+            Failure::ConnectTimeout { .. } | Failure::Disconnected | Failure::Blocked(_) => {
+                (ErrorKind::Unavailable, false)
+            }
+            Failure::Unconfirmed | Failure::UnconfirmedBlocked(_) | Failure::LostConfirm(_) => {
+                (ErrorKind::Unavailable, true)
+            }
+        };
+        let context = failure.to_string();
+        let error = match failure {
+            Failure::Driver(source) | Failure::LostConfirm(source) => {
+                Error::new(kind, context).with_source(source)
+            }
+            _ => Error::new(kind, context),
+        };
+        if unknown {
+            error.with_outcome_unknown()
+        } else {
+            error
+        }
+    }
+}
+
+pub(super) fn amqp_kind(error: &lapin::Error) -> Option<&AMQPErrorKind> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => Some(error.kind()),
+        _ => None,
+    }
+}
+
+fn kind_of(error: &lapin::Error) -> ErrorKind {
+    match amqp_kind(error) {
+        Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) => ErrorKind::NoRoute,
+        Some(AMQPErrorKind::Soft(
+            AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED,
+        )) => ErrorKind::Conflict,
+        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// Says whether the broker knows no such thing.
+pub(super) fn is_not_found(error: &Failure) -> bool {
+    matches!(error, Failure::Driver(error) if kind_of(error) == ErrorKind::NoRoute)
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "bus is closed")
+}
+
+pub(super) fn unroutable(to: &Destination) -> Error {
+    Error::new(ErrorKind::NoRoute, format!("nothing receives from {to}"))
+}
+
+pub(super) fn no_queue(name: &QueueName) -> Error {
+    Error::new(ErrorKind::NoRoute, format!("queue {name} does not exist"))
+}
+
+pub(super) fn full(to: &Destination) -> Error {
+    Error::new(ErrorKind::Full, format!("{to} is full"))
+}
+
+/// Maps a failure that concerns one queue, so that the text names it.
+pub(super) fn of_queue(name: &QueueName, failure: Failure) -> Error {
+    let error = Error::from(failure);
+    let context = match error.kind() {
+        ErrorKind::Conflict => format!("queue {name} exists with other arguments"),
+        ErrorKind::NoRoute => format!("queue {name} does not exist"),
+        _ => return error,
+    };
+    Error::new(error.kind(), context).with_source(error)
+}
+
+pub(super) fn too_large(what: &str, bytes: usize, limit: usize) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("{what} of {bytes} bytes is over the limit of {limit}"),
+    )
+}
+
+pub(super) fn too_long(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("{what} is longer than 255 bytes"),
+    )
+}
+
+pub(super) fn lease_lost(name: &QueueName) -> Error {
+    Error::new(
+        ErrorKind::LeaseLost,
+        format!("delivery of queue {name} was lost before it was settled"),
+    )
+}
