@@ -2,8 +2,10 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use uuid::Uuid;
+
 use crate::queue::QueueBounds;
-use crate::{FanoutName, GroupName, OverflowPolicy, QueueName, TopicPattern};
+use crate::{Error, FanoutName, GroupName, MessageId, OverflowPolicy, QueueName, TopicPattern};
 
 /// Says what a consumer wants to receive, and how much of it at once.
 ///
@@ -30,6 +32,34 @@ pub enum Source {
     Topic(TopicPattern, Option<GroupName>),
     /// What is published to a fanout.
     Fanout(FanoutName, Option<GroupName>),
+}
+
+impl Source {
+    /// Names the queue behind it: its own, that of a group, or, without one, of a single subscriber.
+    ///
+    /// Every backend names them alike, so that programs on different ones can be compared.
+    pub(crate) fn queue_name(&self) -> Result<QueueName, Error> {
+        let (kind, text, group) = match self {
+            Self::Queue(name) => return Ok(name.clone()),
+            Self::Topic(pattern, group) => ("topic", pattern.as_str(), group),
+            Self::Fanout(name, group) => ("fanout", name.as_str(), group),
+        };
+        match group {
+            None => QueueName::new(format!("{kind}:{}", MessageId::new())),
+            Some(group) => group_queue(kind, text, group),
+        }
+    }
+}
+
+fn group_queue(kind: &str, text: &str, group: &GroupName) -> Result<QueueName, Error> {
+    // A pattern may be long or hold what no name may; then a digest stands for it.
+    QueueName::new(format!("{kind}:{group}:{text}")).or_else(|_| {
+        let digest = Uuid::new_v5(
+            &Uuid::NAMESPACE_OID,
+            format!("{kind}\0{group}\0{text}").as_bytes(),
+        );
+        QueueName::new(format!("{kind}:{digest}"))
+    })
 }
 
 const DEFAULT_PREFETCH: NonZeroUsize = NonZeroUsize::new(16).unwrap();

@@ -227,7 +227,7 @@ impl MessageBus for MemoryBus {
             let queue = match subscription.source() {
                 Source::Queue(name) => self.0.queue(name)?,
                 source @ (Source::Topic(_, group) | Source::Fanout(_, group)) => {
-                    let name = route::queue_name(source)?;
+                    let name = source.queue_name()?;
                     let mut spec = match group {
                         Some(_) => QueueSpec::new(name),
                         None => QueueSpec::temporary(name),

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
 use super::queue::Queue;
-use crate::{Error, FanoutName, GroupName, QueueName, Source, Topic, TopicPattern};
+use crate::{FanoutName, Source, Topic, TopicPattern};
 
 /// Keeps patterns without wildcards apart, so that publishing to a topic looks at the others only.
 #[derive(Debug, Default)]
@@ -59,28 +58,4 @@ impl Routes {
     pub(super) fn of_fanout(&self, name: &FanoutName) -> Vec<Arc<Queue>> {
         self.fanout.get(name).cloned().unwrap_or_default()
     }
-}
-
-/// Names the queue of a group, or, without one, of a single subscriber.
-pub(super) fn queue_name(source: &Source) -> Result<QueueName, Error> {
-    let (kind, text, group) = match source {
-        Source::Queue(name) => return Ok(name.clone()),
-        Source::Topic(pattern, group) => ("topic", pattern.as_str(), group),
-        Source::Fanout(name, group) => ("fanout", name.as_str(), group),
-    };
-    match group {
-        None => QueueName::new(format!("{kind}:{}", crate::MessageId::new())),
-        Some(group) => group_queue(kind, text, group),
-    }
-}
-
-fn group_queue(kind: &str, text: &str, group: &GroupName) -> Result<QueueName, Error> {
-    // A pattern may be long or hold what no name may; then a digest stands for it.
-    QueueName::new(format!("{kind}:{group}:{text}")).or_else(|_| {
-        let digest = Uuid::new_v5(
-            &Uuid::NAMESPACE_OID,
-            format!("{kind}\0{group}\0{text}").as_bytes(),
-        );
-        QueueName::new(format!("{kind}:{digest}"))
-    })
 }

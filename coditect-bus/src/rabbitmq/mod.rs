@@ -234,7 +234,7 @@ impl MessageBus for RabbitMqBus {
         let core = self.core();
         core.check_open()?;
         let source = subscription.source();
-        let queue = name::queue_of(source)?;
+        let queue = source.queue_name()?;
         if let Source::Topic(_, group) | Source::Fanout(_, group) = source {
             let mut spec = match group {
                 Some(_) => QueueSpec::new(queue.clone()),

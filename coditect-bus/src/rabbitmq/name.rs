@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::{Error, GroupName, Priority, QueueName, Source};
+use crate::{Priority, QueueName};
 
 /// The version of the layout: who changes an argument of anything declared here raises it.
 const VERSION: &str = "v1";
@@ -62,30 +60,6 @@ pub(super) fn tier(delay: Duration) -> Duration {
     let millis = u64::try_from(millis).unwrap_or(LONGEST).clamp(1, LONGEST);
     let step = (millis.next_power_of_two() / 8).max(1);
     Duration::from_millis(millis.div_ceil(step) * step)
-}
-
-/// Names the queue of a group, or, without one, of a single subscriber.
-pub(super) fn queue_of(source: &Source) -> Result<QueueName, Error> {
-    let (kind, text, group) = match source {
-        Source::Queue(name) => return Ok(name.clone()),
-        Source::Topic(pattern, group) => ("topic", pattern.as_str(), group),
-        Source::Fanout(name, group) => ("fanout", name.as_str(), group),
-    };
-    match group {
-        None => QueueName::new(format!("{kind}:{}", crate::MessageId::new())),
-        Some(group) => of_group(kind, text, group),
-    }
-}
-
-fn of_group(kind: &str, text: &str, group: &GroupName) -> Result<QueueName, Error> {
-    // A pattern may be long or hold what no name may; then a digest stands for it.
-    QueueName::new(format!("{kind}:{group}:{text}")).or_else(|_| {
-        let digest = Uuid::new_v5(
-            &Uuid::NAMESPACE_OID,
-            format!("{kind}\0{group}\0{text}").as_bytes(),
-        );
-        QueueName::new(format!("{kind}:{digest}"))
-    })
 }
 
 #[cfg(test)]
