@@ -1,6 +1,7 @@
 //! The port: what every message bus promises.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -23,6 +24,12 @@ pub struct Capabilities {
     pub shared_capacity: bool,
     /// The largest payload in bytes.
     pub max_payload: usize,
+    /// How long a delivery may be held, from its receipt; `None` is for ever.
+    ///
+    /// One held longer is taken back by the broker, and may take its neighbours along: their [`lost`](crate::Delivery::lost) tokens fire,
+    /// and all of them come again. So work that may take longer is claimed: whoever holds it notes elsewhere, and durably, that it
+    /// is theirs, acknowledges the delivery, and then works.
+    pub max_hold: Option<Duration>,
 }
 
 impl Capabilities {
@@ -35,6 +42,7 @@ impl Capabilities {
             exact_capacity: false,
             shared_capacity: false,
             max_payload,
+            max_hold: None,
         }
     }
 }

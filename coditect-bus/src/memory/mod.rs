@@ -184,6 +184,7 @@ impl MessageBus for MemoryBus {
             exact_capacity: true,
             shared_capacity: true,
             max_payload: self.0.config.max_payload,
+            max_hold: None,
         }
     }
 

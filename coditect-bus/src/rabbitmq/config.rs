@@ -39,6 +39,7 @@ pub struct RabbitMqBusBuilder {
     pub(super) heartbeat: Duration,
     pub(super) pulse: Duration,
     pub(super) temporary_expiry: Duration,
+    pub(super) consumer_timeout: Option<Duration>,
     pub(super) max_dead_letters: NonZeroUsize,
     pub(super) observer: Option<Arc<dyn Observer>>,
     ca_pem: Option<String>,
@@ -61,6 +62,7 @@ impl RabbitMqBusBuilder {
             heartbeat: Duration::from_secs(10),
             pulse: Duration::from_secs(5),
             temporary_expiry: Duration::from_secs(60),
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
             max_dead_letters: MAX_DEAD_LETTERS,
             observer: None,
             ca_pem: None,
@@ -134,6 +136,16 @@ impl RabbitMqBusBuilder {
         self
     }
 
+    /// Says how long the broker lets deliveries be held: its `consumer_timeout`, which is 30 min unless set otherwise there; `None` if
+    /// it is switched off.
+    ///
+    /// The broker's clock runs from when it sends a message, which may then wait here for a free slot. So
+    /// [`Capabilities::max_hold`](crate::Capabilities::max_hold) is a sixth less: 25 min unless told otherwise.
+    pub fn with_consumer_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.consumer_timeout = timeout.into();
+        self
+    }
+
     /// Sets how many dead letters each queue keeps; 50,000 unless told otherwise, and at most 65,000.
     ///
     /// One more discards the oldest. All processes of a namespace give the same.
@@ -181,6 +193,11 @@ impl RabbitMqBusBuilder {
         RabbitMqBus::from_config(self, address).await
     }
 
+    /// How long a delivery may be held from its receipt.
+    pub(super) fn max_hold(&self) -> Option<Duration> {
+        self.consumer_timeout.map(|timeout| timeout / 6 * 5)
+    }
+
     fn validated(&self) -> Result<Address, Error> {
         let allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
@@ -196,6 +213,12 @@ impl RabbitMqBusBuilder {
         }
         if self.heartbeat < Duration::from_secs(1) || self.heartbeat > Duration::from_secs(3_600) {
             return Err(invalid("heartbeat must be between a second and an hour"));
+        }
+        if self
+            .consumer_timeout
+            .is_some_and(|timeout| timeout.is_zero())
+        {
+            return Err(invalid("consumer timeout must be longer than nothing"));
         }
         Address::parse(&self.url, self)
     }
@@ -347,6 +370,13 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_may_be_held_for_less_than_the_broker_allows() {
+        let builder = RabbitMqBusBuilder::new("amqp://host".to_owned());
+        assert_eq!(builder.max_hold(), Some(Duration::from_secs(25 * 60)));
+        assert_eq!(builder.with_consumer_timeout(None).max_hold(), None);
+    }
+
+    #[test]
     fn limits_that_make_no_sense_are_refused() {
         let builder = || RabbitMqBusBuilder::new("amqp://host".to_owned());
         for bad in [
@@ -354,6 +384,7 @@ mod tests {
             builder().with_namespace("Two Words"),
             builder().with_namespace("x".repeat(25)),
             builder().with_heartbeat(Duration::ZERO),
+            builder().with_consumer_timeout(Duration::ZERO),
             builder().with_ca_pem("-----BEGIN CERTIFICATE-----"),
         ] {
             assert_eq!(bad.validated().unwrap_err().kind(), ErrorKind::Invalid);

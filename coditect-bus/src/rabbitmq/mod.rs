@@ -186,6 +186,7 @@ impl MessageBus for RabbitMqBus {
             exact_capacity: !is_quorum,
             shared_capacity: false,
             max_payload: core.config.max_payload,
+            max_hold: core.config.max_hold(),
         }
     }
 
