@@ -1,6 +1,6 @@
 //! Who is told what happens in a registry or a view, for metrics; switching it on changes no behaviour.
 
-use crate::{ErrorKind, Instance, Registration, RemovalReason};
+use crate::{ErrorKind, Instance, Registration, RemovalReason, Verdict};
 
 /// Is told what happens; every method does nothing by default.
 ///
@@ -19,6 +19,11 @@ pub trait Observer: Send + Sync + 'static {
     /// A registration, renewal or update has been refused.
     fn refused(&self, instance: &Instance, kind: ErrorKind) {
         let _ = (instance, kind);
+    }
+
+    /// A checker's verdict on an instance has been set, or taken back.
+    fn judged(&self, instance: &Instance, verdict: Option<&Verdict>) {
+        let _ = (instance, verdict);
     }
 
     /// An instance is gone.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, Capability, Error, Incarnation, Instance, Requirement, Result, TenantId};
+use crate::{
+    AgentId, Capability, Error, Incarnation, Instance, Reason, Requirement, Result, TenantId,
+    Verdict,
+};
 
 /// Describes one live instance of an agent, as it is registered under a lease.
 ///
@@ -42,6 +45,12 @@ pub struct AgentRecord {
     /// Whether it wants work, as of its last renewal.
     #[serde(default)]
     pub health: Health,
+    /// Why it reports this health, if it says so; a renewal that reports another health drops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_reason: Option<Reason>,
+    /// What a checker has found out about it; set by [`Registry::judge`](crate::Registry::judge) alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
     /// Whether a new start replaces the older ones of the same name, instead of standing beside them.
     #[serde(default)]
     pub exclusive: bool,
@@ -67,6 +76,8 @@ impl AgentRecord {
             weight: Weight::default(),
             load: Load::default(),
             health: Health::Ready,
+            health_reason: None,
+            verdict: None,
             exclusive: false,
             labels: Arc::default(),
         }
@@ -107,6 +118,14 @@ impl AgentRecord {
         self
     }
 
+    /// Sets whether it wants work, and why; hand it to [`Registry::update`](crate::Registry::update) to report both.
+    #[must_use]
+    pub fn with_health_reason(mut self, health: Health, reason: Reason) -> Self {
+        self.health = health;
+        self.health_reason = Some(reason);
+        self
+    }
+
     /// Gives it to one tenant, whose work alone it then takes.
     #[must_use]
     pub fn with_tenant(mut self, tenant: TenantId) -> Self {
@@ -126,6 +145,26 @@ impl AgentRecord {
     pub fn with_label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.labels).insert(key.into(), value.into());
         self
+    }
+
+    /// Returns the record after a renewal, which reports load and health: what backends store.
+    #[must_use]
+    pub fn reported(&self, load: Load, health: Health) -> Self {
+        let mut record = self.clone();
+        record.load = load;
+        if record.health != health {
+            record.health = health;
+            record.health_reason = None;
+        }
+        record
+    }
+
+    /// Returns the record with a checker's verdict, or without any: what backends store.
+    #[must_use]
+    pub fn judged(&self, verdict: Option<Verdict>) -> Self {
+        let mut record = self.clone();
+        record.verdict = verdict;
+        record
     }
 
     /// Returns the agent's logical identity.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentId, AgentRecord, Catalogue, Error, FencingToken, Filter, Health, Incarnation, Instance,
-    Load, Requirement, Result, Watch,
+    Load, Requirement, Result, Verdict, Watch,
 };
 
 /// Keeps the records of live agents, each under a lease that its agent renews.
@@ -22,7 +22,8 @@ use crate::{
 /// - **R1** A registered record is found by `list` and `find` until it expires, is deregistered or is replaced.
 /// - **R2** A lease that is not renewed within its time-to-live expires by itself: its record vanishes from every
 ///   lookup, and watchers are told [`RemovalReason::Expired`](crate::RemovalReason::Expired).
-/// - **R3** A renewal starts the lease's time anew and stores the reported load and health.
+/// - **R3** A renewal starts the lease's time anew and stores the reported load and health; another health than before drops
+///   the reason that was given for it.
 /// - **R4** What a lost registration asks for is refused with [`ErrorKind::LeaseLost`](crate::ErrorKind::LeaseLost):
 ///   register again.
 /// - **R5** Every registration has a greater fencing token than all before it.
@@ -42,6 +43,9 @@ use crate::{
 /// - **R14** Invalid records and lifetimes are refused with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) and change
 ///   nothing.
 /// - **R15** The catalogue lists each offered capability in each version once, with its schemas and who offers it.
+/// - **R16** `judge` sets or takes back what a checker has found out about a live instance, and watchers are told. It stays
+///   through renewals and updates until the registration ends; what `register` and `update` carry of it is ignored. A
+///   judged instance keeps its lease and is found as before. The same verdict again changes nothing and is not told.
 ///
 /// Time is the registry's own, never that of its clients: a client whose clock is wrong changes nothing.
 #[async_trait]
@@ -81,6 +85,17 @@ pub trait Registry: Debug + Send + Sync + 'static {
     ///
     /// If dropped, the record may or may not be replaced; call it again.
     async fn update(&self, registration: &Registration, record: AgentRecord) -> Result<()>;
+
+    /// Sets what a checker has found out about a live instance, or takes it back with `None`.
+    ///
+    /// # Errors
+    ///
+    /// `LeaseLost` if the instance is not registered (any more).
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the verdict may or may not be set; call it again.
+    async fn judge(&self, instance: &Instance, verdict: Option<Verdict>) -> Result<()>;
 
     /// Ends the registration; succeeds if it has already ended.
     ///

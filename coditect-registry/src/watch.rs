@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentRecord, Health, Instance, Load};
+use crate::{AgentRecord, Health, Instance, Load, Verdict};
 
 /// Yields the changes of a registry, in order, beginning with a resync.
 ///
@@ -68,7 +68,7 @@ pub enum Change {
     Added(Arc<AgentRecord>),
     /// The record of an instance has been replaced.
     Updated(Arc<AgentRecord>),
-    /// A renewal has reported another load or health; nothing else has changed.
+    /// A renewal has reported another load or health ([`AgentRecord::reported`]); nothing else has changed.
     Reported {
         /// Whose report it is.
         instance: Instance,
@@ -76,6 +76,13 @@ pub enum Change {
         load: Load,
         /// Its health now.
         health: Health,
+    },
+    /// A checker has judged an instance ([`AgentRecord::judged`]); nothing else has changed.
+    Judged {
+        /// Whom it has judged.
+        instance: Instance,
+        /// What it has found; `None` if nothing is held against the instance any more.
+        verdict: Option<Verdict>,
     },
     /// An instance is gone.
     Removed {

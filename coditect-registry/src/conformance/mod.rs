@@ -23,11 +23,13 @@
 mod agents;
 mod leases;
 mod support;
+mod verdicts;
 mod watches;
 
 pub use agents::*;
 pub use leases::*;
 pub use support::Subject;
+pub use verdicts::*;
 pub use watches::*;
 
 /// Makes one test of each rule, in the module where it stands.
@@ -48,6 +50,7 @@ macro_rules! registry_conformance {
             r2_an_unrenewed_lease_expires_by_itself
             r2_watchers_are_told_of_expiry
             r3_renewal_extends_the_lease_and_stores_the_report
+            r3_a_reason_goes_with_the_health_it_was_given_for
             r4_a_lost_registration_is_refused
             r5_fencing_tokens_grow
             r6_registering_again_replaces_the_same_instance
@@ -64,6 +67,9 @@ macro_rules! registry_conformance {
             r13_tenants_are_strangers
             r14_invalid_input_is_refused_and_changes_nothing
             r15_the_catalogue_lists_each_capability_once
+            r16_a_verdict_is_told_and_shown_until_it_is_taken_back
+            r16_a_verdict_lasts_as_long_as_the_registration
+            r16_only_a_live_instance_can_be_judged
         );
     };
     (@rules $subject:path, #[$test:meta], $($rule:ident)*) => {

@@ -143,7 +143,14 @@ impl Copy {
                 health,
             } => {
                 let record = self.records.get_mut(&instance).expect("a report of nobody");
-                (record.load, record.health) = (load, health);
+                *record = record.reported(load, health);
+            }
+            Change::Judged { instance, verdict } => {
+                let record = self
+                    .records
+                    .get_mut(&instance)
+                    .expect("a verdict on nobody");
+                *record = record.judged(verdict);
             }
             Change::Removed { instance, .. } => {
                 assert!(

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use self::state::State;
 use crate::{
-    AgentRecord, FencingToken, Filter, Health, Load, NoObserver, Observer, Registration, Registry,
-    Result, Watch, validate_ttl,
+    AgentRecord, FencingToken, Filter, Health, Instance, Load, NoObserver, Observer, Registration,
+    Registry, Result, Verdict, Watch, validate_ttl,
 };
 
 /// Keeps the records of agents in this process; its clock is tokio's, so that paused time expires leases.
@@ -105,6 +105,10 @@ impl Registry for MemoryRegistry {
     async fn update(&self, registration: &Registration, record: AgentRecord) -> Result<()> {
         record.validate()?;
         self.with_live(|state, _| state.update(registration, record))
+    }
+
+    async fn judge(&self, instance: &Instance, verdict: Option<Verdict>) -> Result<()> {
+        self.with_live(|state, _| state.judge(instance, verdict))
     }
 
     async fn deregister(&self, registration: &Registration) -> Result<()> {

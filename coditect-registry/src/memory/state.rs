@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::{
     AgentId, AgentRecord, CapabilityName, Change, Error, ErrorKind, Event, FencingToken, Filter,
     Health, Incarnation, Instance, Load, Observer, Registration, RemovalReason, Result, TenantId,
+    Verdict,
 };
 
 /// How many of the incarnations that it replaced an exclusive holder remembers.
@@ -116,7 +117,7 @@ impl State {
 
         let token = self.next_token;
         self.next_token = FencingToken::new(token.as_u64() + 1);
-        let record = Arc::new(record);
+        let record = Arc::new(record.judged(None));
         self.put_in(
             token,
             Entry {
@@ -154,11 +155,7 @@ impl State {
         entry.deadline = now + entry.ttl;
         self.deadlines.insert((entry.deadline, of.token));
         if (entry.record.load, entry.record.health) != (load, health) {
-            entry.record = Arc::new(AgentRecord {
-                load,
-                health,
-                ..AgentRecord::clone(&entry.record)
-            });
+            entry.record = Arc::new(entry.record.reported(load, health));
             self.tell(Change::Reported {
                 instance: of.instance.clone(),
                 load,
@@ -176,10 +173,10 @@ impl State {
                 record.instance, of.instance
             )));
         }
-        if live(&mut self.entries, of).is_none() {
+        let Some(entry) = live(&mut self.entries, of) else {
             return Err(self.refuse(&of.instance));
-        }
-        let record = Arc::new(record);
+        };
+        let record = Arc::new(record.judged(entry.record.verdict.clone()));
         if let Some(entry) = self.take_out(of.token) {
             self.put_in(
                 of.token,
@@ -190,6 +187,22 @@ impl State {
             );
         }
         self.tell(Change::Updated(record));
+        Ok(())
+    }
+
+    pub(super) fn judge(&mut self, instance: &Instance, verdict: Option<Verdict>) -> Result<()> {
+        let (token, _) = self.siblings(instance);
+        let Some(entry) = token.and_then(|token| self.entries.get_mut(&token)) else {
+            return Err(self.refuse(instance));
+        };
+        if entry.record.verdict != verdict {
+            entry.record = Arc::new(entry.record.judged(verdict.clone()));
+            self.observer.judged(instance, verdict.as_ref());
+            self.tell(Change::Judged {
+                instance: instance.clone(),
+                verdict,
+            });
+        }
         Ok(())
     }
 

@@ -88,16 +88,9 @@ impl Index {
                 instance,
                 load,
                 health,
-            } => {
-                let Some(candidate) = self.candidates.get(&instance) else {
-                    return false;
-                };
-                let record = AgentRecord {
-                    load,
-                    health,
-                    ..AgentRecord::clone(&candidate.record())
-                };
-                self.put(Arc::new(record))
+            } => self.put_if_there(&instance, |record| record.reported(load, health)),
+            Change::Judged { instance, verdict } => {
+                self.put_if_there(&instance, |record| record.judged(verdict))
             }
             Change::Removed { instance, .. } => self.remove(&instance),
             Change::Resync(records) => self.resync(records),
@@ -123,6 +116,18 @@ impl Index {
         changed
     }
 
+    fn put_if_there(
+        &mut self,
+        instance: &Instance,
+        change: impl FnOnce(&AgentRecord) -> AgentRecord,
+    ) -> bool {
+        let Some(candidate) = self.candidates.get(instance) else {
+            return false;
+        };
+        let record = change(&candidate.record());
+        self.put(Arc::new(record))
+    }
+
     fn put(&mut self, record: Arc<AgentRecord>) -> bool {
         let Some(candidate) = self.candidates.get(&record.instance).cloned() else {
             let candidate = Candidate::new(Arc::clone(&record));
@@ -134,7 +139,7 @@ impl Index {
         let old = candidate.record();
         let same_offer = Arc::ptr_eq(&old.capabilities, &record.capabilities)
             || old.capabilities == record.capabilities;
-        if same_offer && old.health == record.health && old.weight == record.weight {
+        if same_offer && old.standing() == record.standing() && old.weight == record.weight {
             candidate.set_record(record);
             return false;
         }

@@ -2,7 +2,9 @@
 
 use semver::VersionReq;
 
-use crate::{AgentRecord, Candidate, Candidates, CapabilityName, Health, InFlight, Selector};
+use crate::{
+    AgentRecord, Candidate, Candidates, CapabilityName, InFlight, Selector, Standing as Tier,
+};
 
 /// How many requirements are kept at hand for one capability name and tenant.
 pub(super) const MAX_STANDING: usize = 32;
@@ -86,7 +88,7 @@ impl Pool {
             Some(standing) => !standing.ready.is_empty() || !standing.degraded.is_empty(),
             None => self.all.iter().any(|candidate| {
                 let record = candidate.record();
-                record.health != Health::Draining && offers(&record, &self.name, versions)
+                record.standing() <= Tier::Degraded && offers(&record, &self.name, versions)
             }),
         }
     }
@@ -100,10 +102,10 @@ impl Pool {
 
 impl Standing {
     fn insert(&mut self, name: &CapabilityName, candidate: &Candidate, record: &AgentRecord) {
-        let tier = match record.health {
-            Health::Ready => &mut self.ready,
-            Health::Degraded => &mut self.degraded,
-            Health::Draining => return,
+        let tier = match record.standing() {
+            Tier::Ready => &mut self.ready,
+            Tier::Degraded => &mut self.degraded,
+            Tier::Draining | Tier::Evicted => return,
         };
         if offers(record, name, &self.versions) {
             tier.insert(candidate.clone());

@@ -39,6 +39,10 @@ impl Registry for Scripted {
         Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
     }
 
+    async fn judge(&self, _: &crate::Instance, _: Option<crate::Verdict>) -> Result<()> {
+        Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
+    }
+
     async fn deregister(&self, _: &Registration) -> Result<()> {
         Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
     }
