@@ -7,6 +7,7 @@ set -eu
 # The package and a file of it that the tests use.
 wanted='
 rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
+redis-server /usr/bin/redis-server
 '
 
 missing=$(printf '%s' "$wanted" | while read -r package file; do

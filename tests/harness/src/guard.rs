@@ -63,12 +63,18 @@ impl Guarded {
         self.script.try_wait().map_err(Error::because(&self.name))
     }
 
+    /// Sends a signal, which the process does not necessarily end by.
+    pub(crate) fn signal(&mut self, signal: &str) -> Result<(), Error> {
+        match &mut self.script.stdin {
+            Some(stdin) => writeln!(stdin, "{signal}").map_err(Error::because(&self.name)),
+            None => Ok(()),
+        }
+    }
+
     /// Sends a signal and waits for the end of the process.
     pub(crate) async fn end(&mut self, signal: &str, within: Duration) -> Result<(), Error> {
-        if let Some(stdin) = &mut self.script.stdin {
-            // A process that has ended already reads no more.
-            let _ = writeln!(stdin, "{signal}");
-        }
+        // A process that has ended already reads no more.
+        let _ = self.signal(signal);
         let deadline = Instant::now() + within;
         while self.ended()?.is_none() {
             if Instant::now() > deadline {

@@ -26,6 +26,7 @@
 //! | `CODITECT_SKIP_SERVERS=1` | tests that need a server are left out, and each says so on stderr |
 //! | `CODITECT_TEST_RABBITMQ` | the address (`amqp://user:password@host:port`) of a server to use instead of private ones |
 //! | `CODITECT_TEST_RABBITMQ_MANAGEMENT` | where its management plugin listens (`host:port`), if that is not port 15672 of the same host |
+//! | `CODITECT_TEST_REDIS` | the address (`redis://user:password@host:port/db`) of a server to use instead of private ones |
 //! | `CODITECT_TEST_SEED` | the seed of [`seed`], to repeat a run |
 //!
 //! The time of a test that uses a server must not be paused: servers do not follow it.
@@ -40,9 +41,11 @@ mod relay;
 mod required;
 
 pub mod rabbitmq;
+pub mod redis;
 
 pub use error::{Error, ErrorKind};
 pub use rabbitmq::{RabbitMq, Vhost};
 pub use random::{Random, seed};
+pub use redis::{Redis, RedisOptions};
 pub use relay::{Cutting, Relay};
 pub use required::{not_tested, required};
