@@ -1,7 +1,5 @@
 //! A private Redis server does what tests of faults need.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use coditect_harness::{Redis, Relay, required};
 
 #[tokio::test]
