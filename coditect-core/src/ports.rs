@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::MessageBus;
-use coditect_dag::journal::RunJournal;
+use coditect_bus::{MessageBus, QueueSpec};
+use coditect_dag::journal::{Partition, RunJournal};
 use coditect_registry::Registry;
 use coditect_state::StateStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::error::Error;
+use crate::wire;
 
 /// What everything in a runtime shares.
 pub(crate) struct Ports {
@@ -19,30 +21,49 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
-    /// Fires when nobody will carry runs forward any more; none where others may share the journal.
-    pub(crate) ended: Option<CancellationToken>,
+    /// Said of a journal that nobody else sees.
+    pub(crate) private: Option<PrivateJournal>,
+}
+
+/// A journal of this runtime alone.
+pub(crate) struct PrivateJournal {
+    /// Tells its partitions from those of others on the same bus.
+    pub(crate) name: Arc<str>,
+    /// Fires when nobody will carry its runs forward any more.
+    pub(crate) ended: CancellationToken,
 }
 
 impl Ports {
     /// Says whether the runs of the journal will never change again.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended
-            .as_ref()
-            .is_some_and(CancellationToken::is_cancelled)
+        let private = self.private.as_ref();
+        private.is_some_and(|private| private.ended.is_cancelled())
     }
 
     /// Waits until nobody will carry runs forward any more.
     pub(crate) async fn ended(&self) {
-        match &self.ended {
-            Some(ended) => ended.cancelled().await,
+        match &self.private {
+            Some(private) => private.ended.cancelled().await,
             None => std::future::pending().await,
         }
     }
 
     /// Tells those who wait for runs that nobody will carry them forward any more.
     pub(crate) fn end(&self) {
-        if let Some(ended) = &self.ended {
-            ended.cancel();
+        if let Some(private) = &self.private {
+            private.ended.cancel();
+        }
+    }
+
+    /// The queue of what workers tell the owner of a partition. That of a private journal goes with its process,
+    /// as nobody else could use what it holds.
+    pub(crate) fn outcome_queue(&self, partition: Partition) -> Result<QueueSpec, Error> {
+        match &self.private {
+            Some(private) => {
+                let name = wire::outcome_queue(Some(&private.name), partition)?;
+                Ok(QueueSpec::temporary(name))
+            }
+            None => Ok(QueueSpec::new(wire::outcome_queue(None, partition)?)),
         }
     }
 }

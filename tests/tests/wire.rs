@@ -56,8 +56,7 @@ impl Foreign {
             "attempt": number("coditect-attempt"),
             "outcome": outcome,
         });
-        let queue = format!("outcome.{}", header("coditect-partition"));
-        let to = Destination::Queue(QueueName::new(queue).unwrap());
+        let to = Destination::Queue(task.envelope().reply_to().unwrap().clone());
         let envelope = Envelope::json(&body).unwrap();
         let envelope = envelope.with_header("coditect-kind", "outcome");
         self.bus.publish(&to, envelope).await.unwrap();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use coditect_bus::QueueName;
 use coditect_dag::{Class, RunId};
-use coditect_registry::{Requirement, View};
+use coditect_registry::Requirement;
 use rustc_hash::FxHashMap;
 
+use super::Shared;
 use crate::wire;
-use crate::worker::{Hosted, Worker};
+use crate::worker::Hosted;
 
 /// The capabilities that the runs of a partition call, by the number they have in the scheduler.
 #[derive(Default)]
@@ -33,25 +34,20 @@ pub(super) struct ClassState {
 }
 
 impl Classes {
-    pub(super) fn intern(
-        &mut self,
-        requirement: &Requirement,
-        worker: &Worker,
-        view: &View,
-    ) -> Class {
+    pub(super) fn intern(&mut self, requirement: &Requirement, shared: &Shared) -> Class {
         if let Some(class) = self.known.get(requirement) {
             return *class;
         }
         let class = Class(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
         let mut state = ClassState {
             requirement: requirement.clone(),
-            local: worker.offering(requirement),
+            local: shared.worker.offering(requirement),
             queue: None,
             lines: Vec::new(),
             ready: ReadyRuns::default(),
             on_bus: FxHashMap::default(),
         };
-        state.look(view);
+        state.look(shared);
         self.classes.push(state);
         self.known.insert(requirement.clone(), class);
         class
@@ -74,9 +70,9 @@ impl Classes {
     }
 
     /// Looks anew at who offers what.
-    pub(super) fn look(&mut self, view: &View) {
+    pub(super) fn look(&mut self, shared: &Shared) {
         for class in &mut self.classes {
-            class.look(view);
+            class.look(shared);
         }
     }
 }
@@ -87,8 +83,8 @@ impl ClassState {
         !self.local.is_empty() || self.queue.is_some()
     }
 
-    fn look(&mut self, view: &View) {
-        let records = view.records();
+    fn look(&mut self, shared: &Shared) {
+        let records = shared.view.records();
         let matching = records.iter().flat_map(|record| record.capabilities.iter());
         let mut matching: Vec<_> = matching
             .filter(|capability| self.requirement.matches(capability))
@@ -97,6 +93,11 @@ impl ClassState {
         let queues = matching.into_iter().map(wire::queue_of);
         self.lines = queues.filter_map(Result::ok).collect();
         self.lines.dedup();
+        if let (true, Some(listeners)) = (self.lines.is_empty(), &shared.listeners) {
+            let expected = wire::expected_queue(&self.requirement).ok();
+            self.lines
+                .extend(expected.filter(|queue| listeners.serve(queue)));
+        }
         self.queue = self.lines.first().cloned();
     }
 

@@ -148,7 +148,7 @@ impl Owner {
             run,
             task,
             attempt,
-            partition: self.lease.lock().partition(),
+            owner: self.queue.clone(),
             key: Arc::clone(&machine.task(task).key),
             input,
             siblings: machine.siblings(task),
@@ -190,7 +190,7 @@ impl Owner {
             run,
             task,
             attempt,
-            partition: self.lease.lock().partition(),
+            outcomes: self.queue.clone(),
             key: Arc::clone(&machine.task(task).key),
             tenant: Arc::clone(&active.tenant),
             requirement: class.requirement.clone(),
@@ -224,13 +224,9 @@ impl Owner {
         if stop.is_empty() {
             return;
         }
-        let (partition, token) = {
-            let lease = self.lease.lock();
-            (lease.partition(), lease.token().get())
-        };
         let control = Control {
-            partition,
-            token,
+            owner: self.queue.clone(),
+            token: self.lease.lock().token().get(),
             stop,
         };
         if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {

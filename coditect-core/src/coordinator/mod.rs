@@ -7,6 +7,7 @@ mod conclude;
 mod dispatch;
 mod due;
 mod inbox;
+mod listeners;
 mod machine;
 mod outcome;
 mod outputs;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
 use self::owner::Owner;
 use crate::aggregate::AggregatorCatalogue;
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) ports: Arc<Ports>,
     pub(crate) worker: Arc<Worker>,
     pub(crate) view: View,
+    /// Agents that the view may not know, where the registry is not that of all who are on the bus.
+    pub(crate) listeners: Option<Arc<Listeners>>,
     pub(crate) catalogue: AggregatorCatalogue,
     pub(crate) prepared: Arc<PreparedRuns>,
     /// Ends dispatching; partitions are given back when what runs here has ended.
@@ -77,11 +81,18 @@ impl Coordinator {
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
         let partitions = shared.ports.journal.partitions();
         let (tried, mut all_tried) = watch::channel(0_u32);
+        let followed = shared.listeners.as_ref().map(|listeners| {
+            let followed = listeners.subscribe();
+            let (listeners, abort) = (Arc::clone(listeners), shared.abort.clone());
+            let follow = async move { abort.run_until_cancelled(listeners.follow()).await };
+            shared.tracker.spawn(follow);
+            followed
+        });
         for partition in partitions.partitions() {
             let shared = Arc::clone(&shared);
-            let tried = tried.clone();
+            let (tried, followed) = (tried.clone(), followed.clone());
             let tracker = shared.tracker.clone();
-            tracker.spawn(async move { keep(&shared, partition, &tried).await });
+            tracker.spawn(async move { keep(&shared, partition, &tried, followed).await });
         }
         let all = u32::from(partitions.get());
         // The sender lives until the end of this function.
@@ -111,8 +122,13 @@ impl Coordinator {
     }
 }
 
-/// Claims a partition whenever it is free, and owns it as long as it can.
-async fn keep(shared: &Arc<Shared>, partition: Partition, tried: &watch::Sender<u32>) {
+/// Claims a partition whenever it is free, and owns it as long as it can; queues are `followed` until it ends.
+async fn keep(
+    shared: &Arc<Shared>,
+    partition: Partition,
+    tried: &watch::Sender<u32>,
+    followed: Option<watch::Receiver<()>>,
+) {
     let ttl = shared.ports.settings.partition_lease;
     let mut first = true;
     loop {
@@ -122,7 +138,7 @@ async fn keep(shared: &Arc<Shared>, partition: Partition, tried: &watch::Sender<
             .claim(partition, &shared.name, ttl)
             .await;
         let owner = match claimed {
-            Ok(Some(lease)) => Owner::take_over(Arc::clone(shared), lease).await,
+            Ok(Some(lease)) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
             Ok(None) => Ok(None),
             Err(error) => Err(error.into()),
         };

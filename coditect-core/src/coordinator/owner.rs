@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_bus::{Consumer, Delivery, PriorityTurns, QueueSpec, Subscription};
+use coditect_bus::{Consumer, Delivery, PriorityTurns, QueueName, Subscription};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
@@ -20,7 +20,7 @@ use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{self, Outcome};
+use crate::wire::Outcome;
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -30,6 +30,8 @@ const OUTCOME_PREFETCH: usize = 1024;
 /// Owns one partition.
 pub(super) struct Owner {
     pub(super) shared: Arc<Shared>,
+    /// Where workers of other processes tell outcomes.
+    pub(super) queue: QueueName,
     /// Renewed by a task of its own.
     pub(super) lease: Arc<Mutex<PartitionLease>>,
     /// Fires when the lease is lost.
@@ -63,6 +65,8 @@ struct Sources {
     bus: Consumer,
     inbox: Watch,
     finished: mpsc::Receiver<Finished>,
+    /// Told of queues that were found or left, where they are followed.
+    followed: Option<watch::Receiver<()>>,
 }
 
 /// What an aggregator has made of a scope.
@@ -83,13 +87,15 @@ impl Owner {
     pub(super) async fn take_over(
         shared: Arc<Shared>,
         lease: PartitionLease,
+        followed: Option<watch::Receiver<()>>,
     ) -> Result<Option<Self>, Error> {
         let ports = &shared.ports;
         let partition = lease.partition();
-        let queue = wire::outcome_queue(partition)?;
-        ports.bus.declare(QueueSpec::new(queue.clone())).await?;
+        let outcomes = ports.outcome_queue(partition)?;
+        let queue = outcomes.name().clone();
+        ports.bus.declare(outcomes).await?;
         let prefetch = std::num::NonZeroUsize::MIN.saturating_add(OUTCOME_PREFETCH);
-        let subscription = Subscription::queue(queue).with_prefetch(prefetch);
+        let subscription = Subscription::queue(queue.clone()).with_prefetch(prefetch);
         let bus = ports.bus.subscribe(subscription).await?;
         let inbox = ports.journal.watch_inbox(partition).await?;
         let (outcomes, local) = mpsc::channel(TURN * 4);
@@ -106,6 +112,7 @@ impl Owner {
         renew(&shared, &lease, &lost);
         let mut owner = Self {
             shared,
+            queue,
             lease,
             lost,
             runs: FxHashMap::default(),
@@ -129,6 +136,7 @@ impl Owner {
                 bus,
                 inbox,
                 finished,
+                followed,
             },
         };
         match owner.begin().await {
@@ -154,7 +162,7 @@ impl Owner {
         let mut local = Vec::with_capacity(TURN);
         let mut changed = Box::pin(view.changed());
         // What changed while the partition was taken over was not waited for.
-        self.look(&view);
+        self.look();
         loop {
             let draining = shared.drain.is_cancelled();
             let ended = shared.abort.is_cancelled() || self.lost.is_cancelled();
@@ -174,6 +182,7 @@ impl Owner {
                 () = self.sources.inbox.changed() => inbox = true,
                 one = self.sources.finished.recv() => finished = one,
                 () = &mut changed => look = true,
+                () = told(&mut self.sources.followed) => look = true,
                 () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}
@@ -182,7 +191,7 @@ impl Owner {
             self.now = shared.ports.clock.now();
             if look {
                 changed = Box::pin(view.changed());
-                self.look(&view);
+                self.look();
             }
             while local.len() < TURN
                 && let Ok(outcome) = self.sources.local.try_recv()
@@ -262,9 +271,8 @@ impl Owner {
         self.lost.cancel();
         // From here on attempts tell the partition's queue; what they told this owner goes there too.
         self.sources.local.close();
-        let partition = self.lease.lock().partition();
         while let Ok(outcome) = self.sources.local.try_recv() {
-            self.shared.worker.pass_outcome_on(partition, outcome);
+            self.shared.worker.pass_outcome_on(&self.queue, outcome);
         }
         for class in self.classes.all() {
             for hosted in &self.classes.get(class).local {
@@ -281,6 +289,17 @@ impl Owner {
         let lease = self.lease.lock().clone();
         // Whoever holds it by now is right.
         let _ = self.shared.ports.journal.release(lease).await;
+    }
+}
+
+/// Waits until queues were found or left; for ever where none are followed.
+async fn told(followed: &mut Option<watch::Receiver<()>>) {
+    let told = match followed {
+        Some(followed) => followed.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending().await
     }
 }
 

@@ -24,8 +24,7 @@ impl Owner {
         let mut effects = std::mem::take(&mut self.effects);
         let shared = &self.shared;
         let classes = &mut self.classes;
-        let mut intern =
-            |requirement: &_| classes.intern(requirement, &shared.worker, &shared.view);
+        let mut intern = |requirement: &_| classes.intern(requirement, shared);
         let applied =
             active
                 .machine

@@ -40,8 +40,7 @@ impl Owner {
         };
         let shared = &self.shared;
         let classes = &mut self.classes;
-        let mut intern =
-            |requirement: &_| classes.intern(requirement, &shared.worker, &shared.view);
+        let mut intern = |requirement: &_| classes.intern(requirement, &shared);
         let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
         let RunTerms {
             depth, deadline, ..
@@ -86,8 +85,7 @@ impl Owner {
         };
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
-        let mut intern =
-            |requirement: &_| classes.intern(requirement, &shared.worker, &shared.view);
+        let mut intern = |requirement: &_| classes.intern(requirement, &shared);
         let mut open = Vec::new();
         let mut effects = Vec::new();
         for record in &log.tail {

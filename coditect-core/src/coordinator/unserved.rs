@@ -2,7 +2,6 @@
 
 use coditect_dag::journal::RecordKind;
 use coditect_dag::{RunId, TaskId};
-use coditect_registry::View;
 
 use super::active::Place;
 use super::commit::Deferred;
@@ -10,8 +9,8 @@ use super::owner::Owner;
 
 impl Owner {
     /// Looks anew at who offers what: tasks that nobody served may be served now.
-    pub(super) fn look(&mut self, view: &View) {
-        self.classes.look(view);
+    pub(super) fn look(&mut self) {
+        self.classes.look(&self.shared);
         let waiting: Vec<_> = self
             .classes
             .all()

@@ -72,6 +72,12 @@ impl Submitter {
         plan: Plan<O>,
         options: SubmitOptions,
     ) -> Result<RunHandle<O>, Error> {
+        if self.prepared.is_none() && self.ports.private.is_some() {
+            return Err(Error::invalid(
+                "this runtime only works and keeps its journal to itself, so nobody would carry the run out; \
+                 give it the state of its coordinators, or leave `worker_only` out",
+            ));
+        }
         let plan = Arc::new(PreparedPlan::new(plan.into_spec())?);
         self.check_width(&plan, &options.limits)?;
         self.check_inputs(&plan)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coditect_dag::journal::PartitionCount;
-use coditect_registry::View;
+use coditect_registry::{Incarnation, View};
 use coditect_resilience::SplitMix;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,10 @@ use crate::agent::{Agent, ErasedAgent, TypedAgent};
 use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
 use crate::clock::Clock;
 use crate::context::{ProgressPublisher, Services};
-use crate::coordinator::{Coordinator, Shared};
+use crate::coordinator::{Coordinator, Listeners, Shared};
 use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
-use crate::ports::{Dispatch, Ports, Settings};
+use crate::ports::{Dispatch, Ports, PrivateJournal, Settings};
 use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{Hosted, Worker};
 
@@ -80,7 +80,7 @@ pub struct RuntimeBuilder {
     state: Option<StateSource>,
     settings: Settings,
     dispatch: Option<Dispatch>,
-    partitions: u16,
+    partitions: Option<u16>,
     coordinates: bool,
     drain: Duration,
 }
@@ -95,7 +95,7 @@ impl Default for RuntimeBuilder {
             state: None,
             settings: Settings::default(),
             dispatch: None,
-            partitions: DEFAULT_PARTITIONS,
+            partitions: None,
             coordinates: true,
             drain: Duration::from_secs(30),
         }
@@ -164,9 +164,10 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets into how many partitions runs are divided where this runtime makes the journal; 8.
+    /// Sets into how many partitions runs are divided where this runtime makes the journal; 8, or 1 on a bus that
+    /// others share, where each has queues.
     pub fn partitions(mut self, partitions: u16) -> Self {
-        self.partitions = partitions;
+        self.partitions = Some(partitions);
         self
     }
 
@@ -209,14 +210,23 @@ impl RuntimeBuilder {
     ///
     /// Panics outside of a tokio runtime.
     pub async fn start(self) -> Result<Runtime, Error> {
-        let private_bus = self.bus.is_none();
+        let private_bus = self.bus.as_ref().is_none_or(BusSource::is_private);
+        let private_registry = self
+            .registry
+            .as_ref()
+            .is_none_or(RegistrySource::is_private);
+        let private_state = self.state.as_ref().is_none_or(StateSource::is_private);
         let mut settings = self.settings;
         settings.dispatch = self.dispatch.unwrap_or(if private_bus {
             Dispatch::LocalOnly
         } else {
             Dispatch::LocalFirst
         });
-        let partitions = PartitionCount::new(self.partitions)
+        let partitions = self.partitions.unwrap_or(match private_bus {
+            true => DEFAULT_PARTITIONS,
+            false => 1,
+        });
+        let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
         let hosted: Vec<_> = self
             .agents
@@ -226,7 +236,11 @@ impl RuntimeBuilder {
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
-        let ended = self.state.is_none().then(CancellationToken::new);
+        let incarnation = Incarnation::fresh();
+        let private = private_state.then(|| PrivateJournal {
+            name: incarnation.to_string().into(),
+            ended: CancellationToken::new(),
+        });
         let (journal, store) = self
             .state
             .unwrap_or_else(|| "memory:".into())
@@ -235,13 +249,14 @@ impl RuntimeBuilder {
             bus: self
                 .bus
                 .unwrap_or_else(|| "memory:".into())
-                .open(settings.max_payload)?,
+                .open(settings.max_payload)
+                .await?,
             registry: self.registry.unwrap_or_else(|| "memory:".into()).open()?,
             journal,
             store,
             clock: Clock::start(),
             settings,
-            ended,
+            private,
         });
         let prepared = Arc::new(PreparedRuns::default());
         let submitter = Submitter::new(
@@ -255,17 +270,21 @@ impl RuntimeBuilder {
             submitter: submitter.clone(),
             progress,
         });
-        let worker = Worker::new(hosted, services);
+        let worker = Worker::new(incarnation, hosted, services);
         // A start that fails half-way leaves no agents behind.
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
         // Begun after the registrations, so that the view is complete with them.
         let view = View::follow(Arc::clone(&ports.registry)).await?;
+        let follows_queues = private_registry && !private_bus;
         let coordinator = if self.coordinates {
+            let listeners =
+                follows_queues.then(|| Arc::new(Listeners::new(Arc::clone(&ports.bus))));
             let shared = Shared {
                 ports,
                 worker: Arc::clone(&worker),
                 view: view.clone(),
+                listeners,
                 catalogue: self.catalogue,
                 prepared,
                 drain: CancellationToken::new(),
@@ -288,6 +307,7 @@ impl RuntimeBuilder {
                 requester: OnceCell::new(),
                 drain: self.drain,
                 private_bus,
+                follows_queues,
                 closed: AtomicBool::new(false),
             }),
         })

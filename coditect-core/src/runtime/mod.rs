@@ -68,6 +68,8 @@ struct Inner {
     drain: Duration,
     /// Whether the bus belongs to this runtime alone and is closed with it.
     private_bus: bool,
+    /// Whether agents of other processes show by their queues alone.
+    follows_queues: bool,
     closed: AtomicBool,
 }
 

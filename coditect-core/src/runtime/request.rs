@@ -122,13 +122,17 @@ async fn remote(
     let highest = offered
         .filter(|capability| requirement.matches(capability))
         .max_by(|a, b| a.version.cmp(&b.version));
-    let Some(capability) = highest else {
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("no agent offers `{requirement}` now"),
-        ));
+    let nobody = || {
+        let text = format!("no agent offers `{requirement}` now");
+        Error::new(ErrorKind::Unavailable, text)
     };
-    let to = Destination::Queue(wire::queue_of(capability)?);
+    let queue = match highest {
+        Some(capability) => wire::queue_of(capability)?,
+        // The registry knows this process only; others show by the queue.
+        None if runtime.inner.follows_queues => wire::expected_queue(requirement)?,
+        None => return Err(nobody()),
+    };
+    let to = Destination::Queue(queue);
     let bus = Arc::clone(runtime.bus());
     let requester = runtime
         .inner
@@ -140,6 +144,7 @@ async fn remote(
     let reply = requester.request_envelope(&to, envelope, patience).await;
     let reply = reply.map_err(|error| match error.kind() {
         coditect_bus::ErrorKind::Timeout => late(requirement, patience).with_source(error),
+        coditect_bus::ErrorKind::NoRoute => nobody().with_source(error),
         _ => Error::from(error),
     })?;
     let body: ReplyBody = reply.decode()?;

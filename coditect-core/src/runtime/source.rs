@@ -14,7 +14,7 @@ use crate::error::Error;
 const ENVELOPE_ROOM: usize = 1024;
 
 macro_rules! source {
-    ($(#[$doc:meta])* $name:ident, $port:ty, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $port:ty, $what:literal, $known:expr) => {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name(Source<$port>);
@@ -47,16 +47,29 @@ macro_rules! source {
         }
 
         impl $name {
+            /// Says whether it is of this process alone.
+            pub(super) fn is_private(&self) -> bool {
+                matches!(&self.0, Source::Url(url) if scheme(url) == "memory")
+            }
+
             fn unknown(url: &str) -> Error {
                 if scheme(url).is_empty() {
                     return Error::invalid(concat!(
                         "a ", $what, " is named by a URL such as `memory:`, and this one has no scheme",
                     ));
                 }
+                if let Some(feature) = feature_of($what, scheme(url)) {
+                    return Error::invalid(format!(
+                        "a {} at `{}:` needs the feature `{feature}` of `coditect-core`, which this build is without",
+                        $what,
+                        scheme(url),
+                    ));
+                }
                 Error::invalid(format!(
-                    "no {} is known for URLs that begin with `{}:`; this build knows `memory:`",
+                    "no {} is known for URLs that begin with `{}:`; there are {}",
                     $what,
                     scheme(url),
+                    $known,
                 ))
             }
         }
@@ -73,31 +86,45 @@ enum Source<T> {
 }
 
 source! {
-    /// A message bus: a URL, `memory:` for one of this process, or a bus made by the caller.
-    BusSource, Arc<dyn MessageBus>, "message bus"
+    /// A message bus: a URL, or a bus made by the caller.
+    ///
+    /// URLs are `memory:` for one of this process, and, with the feature `rabbitmq`,
+    /// `amqp://user:password@host:port/vhost` or `amqps://…` for RabbitMQ. What a URL cannot say is said to
+    /// [`RabbitMqBus::builder`](https://docs.rs/coditect-bus/latest/coditect_bus/struct.RabbitMqBus.html#method.builder),
+    /// and the bus given instead.
+    BusSource, Arc<dyn MessageBus>, "message bus", "`memory:`, `amqp:` and `amqps:`"
 }
 
 source! {
     /// A registry: a URL, `memory:` for one of this process, or a registry made by the caller.
-    RegistrySource, Arc<dyn Registry>, "registry"
+    RegistrySource, Arc<dyn Registry>, "registry", "`memory:`"
 }
 
 source! {
     /// A place for runs and shared values: a URL, `memory:` for this process, or ports made by the
     /// caller.
-    StateSource, StatePorts, "state store"
+    StateSource, StatePorts, "state store", "`memory:`"
 }
 
 impl BusSource {
-    pub(super) fn open(&self, max_payload: usize) -> Result<Arc<dyn MessageBus>, Error> {
-        match &self.0 {
-            Source::Made(bus) => Ok(Arc::clone(bus)),
-            Source::Url(url) if scheme(url) == "memory" => Ok(Arc::new(
-                MemoryBus::builder()
-                    .with_max_payload(max_payload.saturating_add(ENVELOPE_ROOM))
-                    .build(),
+    /// Opens it, with room for payloads of so many bytes and what an envelope says of them.
+    pub(super) async fn open(&self, max_payload: usize) -> Result<Arc<dyn MessageBus>, Error> {
+        let max_payload = max_payload.saturating_add(ENVELOPE_ROOM);
+        let url = match &self.0 {
+            Source::Made(bus) => return Ok(Arc::clone(bus)),
+            Source::Url(url) => url,
+        };
+        match scheme(url) {
+            "memory" => Ok(Arc::new(
+                MemoryBus::builder().with_max_payload(max_payload).build(),
             )),
-            Source::Url(url) => Err(Self::unknown(url)),
+            #[cfg(feature = "rabbitmq")]
+            "amqp" | "amqps" => {
+                let builder = coditect_bus::RabbitMqBus::builder(url);
+                let bus = builder.with_max_payload(max_payload).connect().await?;
+                Ok(Arc::new(bus))
+            }
+            _ => Err(Self::unknown(url)),
         }
     }
 }
@@ -125,6 +152,14 @@ impl StateSource {
             }
             Source::Url(url) => Err(Self::unknown(url)),
         }
+    }
+}
+
+/// The feature without which this build does not know a scheme.
+fn feature_of(what: &str, scheme: &str) -> Option<&'static str> {
+    match (what, scheme) {
+        ("message bus", "amqp" | "amqps") if !cfg!(feature = "rabbitmq") => Some("rabbitmq"),
+        _ => None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What coordinators tell all workers.
 
-use coditect_bus::Envelope;
-use coditect_dag::journal::Partition;
+use coditect_bus::{Envelope, QueueName};
 use coditect_dag::{Attempt, RunId, TaskId};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,8 @@ use crate::error::Error;
 /// Attempts that are to stop, as the owner of a partition says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Control {
-    pub(crate) partition: Partition,
+    /// The queue of the partition's outcomes, by which the owner is known.
+    pub(crate) owner: QueueName,
     /// The owner's fencing token: workers ignore an owner that has been replaced.
     pub(crate) token: u64,
     pub(crate) stop: Vec<Stop>,

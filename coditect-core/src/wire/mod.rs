@@ -24,7 +24,6 @@ pub(crate) const KIND: &str = "coditect-kind";
 pub(crate) const RUN: &str = "coditect-run";
 pub(crate) const TASK: &str = "coditect-task";
 pub(crate) const ATTEMPT: &str = "coditect-attempt";
-pub(crate) const PARTITION: &str = "coditect-partition";
 pub(crate) const KEY: &str = "coditect-key";
 pub(crate) const TENANT: &str = "coditect-tenant";
 pub(crate) const REQUIREMENT: &str = "coditect-requirement";
@@ -63,9 +62,17 @@ pub(crate) fn queue_of(capability: &Capability) -> Result<QueueName, Error> {
     capability_queue(&capability.name, &capability.version)
 }
 
-/// The queue of what workers tell the owner of a partition.
-pub(crate) fn outcome_queue(partition: Partition) -> Result<QueueName, Error> {
-    Ok(QueueName::new(format!("outcome.{}", partition.get()))?)
+/// The queue of what workers tell the owner of a partition; `journal` names one that only one process
+/// sees, whose partitions are nobody else's.
+pub(crate) fn outcome_queue(
+    journal: Option<&str>,
+    partition: Partition,
+) -> Result<QueueName, Error> {
+    let partition = partition.get();
+    Ok(QueueName::new(match journal {
+        None => format!("outcome.{partition}"),
+        Some(journal) => format!("outcome.{journal}.{partition}"),
+    })?)
 }
 
 /// Where every worker listens for what is to be stopped.

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{ContentType, Envelope, MessageId, Priority};
-use coditect_dag::journal::Partition;
+use coditect_bus::{ContentType, Envelope, MessageId, Priority, QueueName};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_registry::Requirement;
 use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, DEADLINE, DEPTH, KEY, KIND, PARTITION, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT,
-    optional, required, trace_of, with_trace,
+    ATTEMPT, DEADLINE, DEPTH, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
+    required, trace_of, with_trace,
 };
 use crate::error::Error;
 
@@ -23,7 +22,8 @@ pub(crate) struct TaskMessage {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
-    pub(crate) partition: Partition,
+    /// Where its outcome goes.
+    pub(crate) outcomes: QueueName,
     pub(crate) key: Arc<str>,
     pub(crate) tenant: Arc<str>,
     pub(crate) requirement: Requirement,
@@ -50,11 +50,11 @@ impl TaskMessage {
             .with_content_type(ContentType::JSON)
             .with_priority(self.priority)
             .with_idempotency_key(format!("{}/{}", self.run, self.task))
+            .with_reply_to(self.outcomes)
             .with_header(KIND, "task")
             .with_header(RUN, self.run.to_string())
             .with_header(TASK, self.task.to_string())
             .with_header(ATTEMPT, self.attempt.to_string())
-            .with_header(PARTITION, self.partition.get().to_string())
             .with_header(KEY, self.key.to_string())
             .with_header(TENANT, self.tenant.to_string())
             .with_header(REQUIREMENT, self.requirement.to_string())
@@ -80,7 +80,10 @@ impl TaskMessage {
             run: required(envelope, RUN)?,
             task: TaskId::new(required(envelope, TASK)?),
             attempt: Attempt::new(required(envelope, ATTEMPT)?),
-            partition: Partition::new(required(envelope, PARTITION)?),
+            outcomes: envelope
+                .reply_to()
+                .cloned()
+                .ok_or_else(|| Error::invalid("a task must say where its outcome goes"))?,
             key: required::<String>(envelope, KEY)?.into(),
             tenant: required::<String>(envelope, TENANT)?.into(),
             requirement: required(envelope, REQUIREMENT)?,

@@ -70,7 +70,7 @@ fn task() -> TaskMessage {
         run: RUN_ID.parse().unwrap(),
         task: TaskId::new(7),
         attempt: Attempt::new(2),
-        partition: Partition::new(3),
+        outcomes: "outcome.3".parse().unwrap(),
         key: "summary".into(),
         tenant: "default".into(),
         requirement: "summarize@^1.2".parse().unwrap(),
@@ -89,6 +89,7 @@ fn a_task_is_as_documented() {
     assert_eq!(headers(&envelope), value("task-headers"));
     assert_eq!(body(&envelope), value("task-body"));
     assert_eq!(envelope.priority(), Priority::P0);
+    assert_eq!(envelope.reply_to().unwrap().as_str(), "outcome.3");
     let key = format!("{RUN_ID}/7");
     assert_eq!(envelope.idempotency_key(), Some(&*key));
     assert_eq!(
@@ -109,7 +110,9 @@ fn a_timeout_beyond_what_a_reader_can_count_to_is_left_out() {
 #[test]
 fn a_task_made_of_the_documented_headers_is_read() {
     let envelope = with_headers(Envelope::new(example("task-body")), "task-headers");
-    let envelope = envelope.with_priority(Priority::P0);
+    let envelope = envelope
+        .with_priority(Priority::P0)
+        .with_reply_to("outcome.3".parse().unwrap());
     let read = TaskMessage::read(&envelope).unwrap();
     assert_eq!(format!("{read:?}"), format!("{:?}", task()));
 }
@@ -225,7 +228,6 @@ fn every_header_and_name_is_documented() {
         RUN,
         TASK,
         ATTEMPT,
-        PARTITION,
         KEY,
         TENANT,
         REQUIREMENT,
@@ -245,9 +247,11 @@ fn every_header_and_name_is_documented() {
     assert_eq!(queue("0.3.1").as_str(), "capability.summarize.v0.3");
     assert_eq!(queue("0.0.7").as_str(), "capability.summarize.v0.0.7");
     assert_eq!(
-        outcome_queue(Partition::new(3)).unwrap().as_str(),
+        outcome_queue(None, Partition::new(3)).unwrap().as_str(),
         "outcome.3"
     );
+    let of_one_process = outcome_queue(Some("0192d3c0"), Partition::new(3)).unwrap();
+    assert_eq!(of_one_process.as_str(), "outcome.0192d3c0.3");
     assert_eq!(control_fanout().unwrap().as_str(), "control");
     assert_eq!(
         progress_topic(run).unwrap().as_str(),

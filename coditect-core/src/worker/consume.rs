@@ -13,8 +13,9 @@ use super::attempt::{Bounds, attempt};
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
 use super::pass_on::pass_on;
-use super::report::publish_outcome;
+use super::report::{Told, publish_outcome};
 use super::request::request;
+use super::running::AttemptName;
 use super::stand_in::{stand_in, subscription};
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::error::Error;
@@ -134,10 +135,13 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
             return settle(delivery.reject(error.to_string())).await;
         }
     };
-    let name = Stop {
-        run: message.run,
-        task: message.task,
-        attempt: message.attempt,
+    let name = AttemptName {
+        owner: message.outcomes,
+        attempt: Stop {
+            run: message.run,
+            task: message.task,
+            attempt: message.attempt,
+        },
     };
     if worker.running.is_stopped(&name) {
         return settle(delivery.ack()).await;
@@ -156,7 +160,7 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     let hosted = Arc::clone(slot.hosted());
     // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
     let token = delivery.lost().child_token();
-    let Some(enrolled) = worker.running.attempt(name, token) else {
+    let Some(enrolled) = worker.running.attempt(name.clone(), token) else {
         return settle(delivery.ack()).await;
     };
     let span = attempt_span(&hosted.id, message.run, &message.key, message.attempt);
@@ -198,15 +202,21 @@ async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         return settle(delivery.nack(Duration::ZERO)).await;
     }
     let outcome = Outcome {
-        run: name.run,
-        task: name.task,
-        attempt: name.attempt,
+        run: message.run,
+        task: message.task,
+        attempt: message.attempt,
         ended: attempted.ended,
     };
-    if publish_outcome(&*worker.services.ports.bus, message.partition, outcome).await {
-        settle(delivery.ack()).await;
-    } else {
-        settle(delivery.nack(RESUBSCRIBE)).await;
+    match publish_outcome(&*worker.services.ports.bus, &name.owner, outcome).await {
+        Told::Confirmed => settle(delivery.ack()).await,
+        Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
+        Told::NobodyAsks => {
+            let reason = format!(
+                "nobody takes its outcome: the queue `{}` is gone",
+                name.owner
+            );
+            settle(delivery.reject(reason)).await;
+        }
     }
 }
 

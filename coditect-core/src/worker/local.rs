@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_dag::journal::Partition;
+use coditect_bus::QueueName;
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +24,8 @@ pub(crate) struct LocalJob {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
-    pub(crate) partition: Partition,
+    /// The queue of the owner that launches it, for when it no longer is one.
+    pub(crate) owner: QueueName,
     pub(crate) key: Arc<str>,
     pub(crate) input: Bytes,
     pub(crate) siblings: Siblings,
@@ -38,13 +39,13 @@ pub(crate) struct LocalJob {
 impl Worker {
     /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told:
     /// its handler was probably stopped, and the next owner hands the attempt out again.
-    pub(crate) fn pass_outcome_on(self: &Arc<Self>, partition: Partition, outcome: Outcome) {
+    pub(crate) fn pass_outcome_on(self: &Arc<Self>, owner: &QueueName, outcome: Outcome) {
         if matches!(outcome.ended, Ended::Failed { .. }) {
             return;
         }
-        let worker = Arc::clone(self);
+        let (worker, owner) = (Arc::clone(self), owner.clone());
         self.attempts.spawn(async move {
-            publish_outcome(&*worker.services.ports.bus, partition, outcome).await;
+            publish_outcome(&*worker.services.ports.bus, &owner, outcome).await;
         });
     }
 
@@ -92,7 +93,7 @@ impl Worker {
             if let Err(returned) = job.outcomes.send(outcome).await
                 && !given_up
             {
-                publish_outcome(&*worker.services.ports.bus, job.partition, returned.0).await;
+                publish_outcome(&*worker.services.ports.bus, &job.owner, returned.0).await;
             }
         });
     }

@@ -48,9 +48,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(hosted: Arc<[Arc<Hosted>]>, services: Arc<Services>) -> Arc<Self> {
+    pub(crate) fn new(
+        incarnation: Incarnation,
+        hosted: Arc<[Arc<Hosted>]>,
+        services: Arc<Services>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            incarnation: Incarnation::fresh(),
+            incarnation,
             hosted,
             services,
             attempts: TaskTracker::new(),
@@ -143,13 +147,6 @@ impl Worker {
 
     /// Stops what the owner of a partition wants stopped, unless that owner has been replaced.
     fn obey(&self, control: &Control) {
-        let ports = &self.services.ports;
-        // A journal that nobody else sees says nothing of the partitions of others.
-        let shared = ports.ended.is_none();
-        if shared && control.partition.get() >= ports.journal.partitions().get() {
-            tracing::warn!(partition = %control.partition, "a control message for no partition was dropped");
-            return;
-        }
         self.running.obey(control);
     }
 }

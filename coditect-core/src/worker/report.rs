@@ -3,30 +3,42 @@
 use std::time::Duration;
 
 use coditect_bus::{CorrelationId, Destination, Envelope, ErrorKind, MessageBus, QueueName};
-use coditect_dag::journal::Partition;
 
 use super::attempt::Ended;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
-use crate::wire::{self, Outcome, ReplyBody};
+use crate::wire::{Outcome, ReplyBody};
 
 /// How often an outcome is published before the task is given back to its queue: for some 30 s, since
 /// giving it back means doing the work again.
 const TRIES: usize = 64;
+/// The same for a queue that is not there: for some 5 s, in which an owner that starts over declares it again.
+const TRIES_WITHOUT_QUEUE: usize = 12;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_millis(500);
 
-/// Publishes an outcome to its partition's queue; says whether that was confirmed.
+/// What became of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The bus has taken it.
+    Confirmed,
+    /// The bus did not take it in time: the task has to be done again.
+    NotNow,
+    /// Its queue is gone, and with it whoever wanted to know.
+    NobodyAsks,
+}
+
+/// Publishes an outcome to the queue that its task named.
 ///
 /// An answer that the bus refuses for what it is fails its task, since no other attempt would mend it.
 pub(super) async fn publish_outcome(
     bus: &dyn MessageBus,
-    partition: Partition,
+    queue: &QueueName,
     outcome: Outcome,
-) -> bool {
+) -> Told {
     let (run, task) = (outcome.run, outcome.task);
-    let error = match publish(bus, partition, &outcome).await {
-        Ok(()) => return true,
+    let error = match publish(bus, queue, &outcome).await {
+        Ok(()) => return Told::Confirmed,
         Err(error) => error,
     };
     let refused = match error.kind() {
@@ -37,12 +49,16 @@ pub(super) async fn publish_outcome(
     if let Some(kind) = refused {
         let failure = Failure::new(kind, format!("the bus refused the answer: {error}"));
         let ended = Ended::failed(failure);
-        if publish(bus, partition, &Outcome { ended, ..outcome })
+        if publish(bus, queue, &Outcome { ended, ..outcome })
             .await
             .is_ok()
         {
-            return true;
+            return Told::Confirmed;
         }
+    }
+    if error.kind() == ErrorKind::NoRoute {
+        tracing::warn!(%run, %task, %queue, "nobody takes the outcomes of the task's run any more");
+        return Told::NobodyAsks;
     }
     tracing::warn!(
         %run,
@@ -50,28 +66,33 @@ pub(super) async fn publish_outcome(
         error = &error as &dyn std::error::Error,
         "an outcome could not be published; the task will be delivered again"
     );
-    false
+    Told::NotNow
 }
 
 /// Publishes until the bus has taken it, has refused it for good, or has had its time.
 async fn publish(
     bus: &dyn MessageBus,
-    partition: Partition,
+    queue: &QueueName,
     outcome: &Outcome,
 ) -> Result<(), coditect_bus::Error> {
     let unwritable = |error: Error| {
         coditect_bus::Error::new(ErrorKind::Invalid, "it cannot be written").with_source(error)
     };
-    let to = Destination::Queue(wire::outcome_queue(partition).map_err(unwritable)?);
+    let to = Destination::Queue(queue.clone());
     let envelope: Envelope = outcome.to_envelope().map_err(unwritable)?;
     let mut delay = FIRST_RETRY;
-    let mut left = TRIES;
+    let mut tries = 0;
     loop {
         let Err(refused) = bus.publish(&to, envelope.clone()).await else {
             return Ok(());
         };
-        left -= 1;
-        if left == 0 || !refused.error().is_retryable() {
+        tries += 1;
+        let limit = match refused.kind() {
+            ErrorKind::NoRoute => TRIES_WITHOUT_QUEUE,
+            _ if refused.error().is_retryable() => TRIES,
+            _ => 0,
+        };
+        if tries >= limit {
             return Err(refused.into());
         }
         tokio::time::sleep(delay).await;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_dag::journal::Partition;
+use coditect_bus::QueueName;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -21,6 +21,16 @@ const STOPPED_FOR: Duration = Duration::from_secs(3_600);
 /// Whoever was replaced notices by its lease, long before, and one token that nobody reaches fences no
 /// owner out for ever.
 const FENCED_FOR: Duration = Duration::from_secs(120);
+/// How many owners are told apart; of more, those are forgotten that were not heard of for the longest.
+const FENCES: usize = 4_096;
+
+/// An attempt as its owner knows it. Another owner, who does not know it, cannot stop it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AttemptName {
+    /// Where its outcome goes.
+    pub(super) owner: QueueName,
+    pub(super) attempt: Stop,
+}
 
 /// What came over the bus and runs in this process, and what is not to start here.
 #[derive(Debug, Default)]
@@ -31,13 +41,13 @@ struct State {
     halted: bool,
     serial: u64,
     /// More than one where a message was delivered again and its first copy has not ended yet.
-    attempts: FxHashMap<Stop, Vec<(u64, CancellationToken)>>,
+    attempts: FxHashMap<AttemptName, Vec<(u64, CancellationToken)>>,
     requests: FxHashMap<u64, CancellationToken>,
     stopped: Stopped,
-    fences: FxHashMap<Partition, Fence>,
+    fences: FxHashMap<QueueName, Fence>,
 }
 
-/// The newest owner of a partition that was heard of.
+/// The newest owner that was heard of, of those who share an outcome queue.
 #[derive(Clone, Copy, Debug)]
 struct Fence {
     token: u64,
@@ -49,7 +59,7 @@ impl Running {
     /// before it began.
     pub(super) fn attempt(
         self: &Arc<Self>,
-        name: Stop,
+        name: AttemptName,
         token: CancellationToken,
     ) -> Option<Enrolled> {
         let mut state = self.0.lock();
@@ -57,7 +67,7 @@ impl Running {
             return None;
         }
         let serial = state.enter(&token);
-        let copies = state.attempts.entry(name).or_default();
+        let copies = state.attempts.entry(name.clone()).or_default();
         copies.push((serial, token.clone()));
         Some(self.enrolled(Some(name), serial, token))
     }
@@ -72,7 +82,7 @@ impl Running {
 
     fn enrolled(
         self: &Arc<Self>,
-        name: Option<Stop>,
+        name: Option<AttemptName>,
         serial: u64,
         token: CancellationToken,
     ) -> Enrolled {
@@ -85,7 +95,7 @@ impl Running {
     }
 
     /// Says whether an owner wants an attempt stopped.
-    pub(super) fn is_stopped(&self, name: &Stop) -> bool {
+    pub(super) fn is_stopped(&self, name: &AttemptName) -> bool {
         self.0.lock().stopped.contains(name)
     }
 
@@ -113,12 +123,16 @@ impl Running {
         if !state.hears(control, now) {
             return;
         }
-        for name in &control.stop {
-            state.stopped.insert(*name, now);
-            let copies = state.attempts.get(name).into_iter().flatten();
+        for attempt in &control.stop {
+            let name = AttemptName {
+                owner: control.owner.clone(),
+                attempt: *attempt,
+            };
+            let copies = state.attempts.get(&name).into_iter().flatten();
             for (_, token) in copies {
                 token.cancel();
             }
+            state.stopped.insert(name, now);
         }
     }
 }
@@ -134,39 +148,51 @@ impl State {
     }
 
     fn hears(&mut self, control: &Control, now: Instant) -> bool {
-        let fence = self.fences.get(&control.partition);
+        let fence = self.fences.get(&control.owner);
         let replaced = fence.is_some_and(|fence| {
             control.token < fence.token && now.saturating_duration_since(fence.heard) < FENCED_FOR
         });
         if !replaced {
             let token = control.token;
-            self.fences
-                .insert(control.partition, Fence { token, heard: now });
+            self.make_room_for_a_fence();
+            let fence = Fence { token, heard: now };
+            self.fences.insert(control.owner.clone(), fence);
         }
         !replaced
+    }
+
+    fn make_room_for_a_fence(&mut self) {
+        if self.fences.len() < FENCES {
+            return;
+        }
+        let mut heard: Vec<_> = self.fences.values().map(|fence| fence.heard).collect();
+        let middle = heard.len() / 2;
+        let (_, median, _) = heard.select_nth_unstable(middle);
+        let median = *median;
+        self.fences.retain(|_, fence| fence.heard > median);
     }
 }
 
 /// Attempts that were stopped, the oldest first.
 #[derive(Debug, Default)]
 struct Stopped {
-    names: FxHashSet<Stop>,
-    order: VecDeque<(Instant, Stop)>,
+    names: FxHashSet<AttemptName>,
+    order: VecDeque<(Instant, AttemptName)>,
 }
 
 impl Stopped {
-    fn contains(&self, name: &Stop) -> bool {
+    fn contains(&self, name: &AttemptName) -> bool {
         self.names.contains(name)
     }
 
-    fn insert(&mut self, name: Stop, now: Instant) {
+    fn insert(&mut self, name: AttemptName, now: Instant) {
         while let Some((since, oldest)) = self.order.front()
             && (self.order.len() >= STOPPED || now.saturating_duration_since(*since) >= STOPPED_FOR)
         {
             self.names.remove(oldest);
             self.order.pop_front();
         }
-        if self.names.insert(name) {
+        if self.names.insert(name.clone()) {
             self.order.push_back((now, name));
         }
     }
@@ -177,7 +203,7 @@ impl Stopped {
 pub(super) struct Enrolled {
     running: Arc<Running>,
     /// None for a request, which has no name.
-    name: Option<Stop>,
+    name: Option<AttemptName>,
     serial: u64,
     pub(super) token: CancellationToken,
 }
@@ -185,14 +211,14 @@ pub(super) struct Enrolled {
 impl Drop for Enrolled {
     fn drop(&mut self) {
         let mut state = self.running.0.lock();
-        let Some(name) = self.name else {
+        let Some(name) = &self.name else {
             state.requests.remove(&self.serial);
             return;
         };
-        if let Some(copies) = state.attempts.get_mut(&name) {
+        if let Some(copies) = state.attempts.get_mut(name) {
             copies.retain(|(serial, _)| *serial != self.serial);
             if copies.is_empty() {
-                state.attempts.remove(&name);
+                state.attempts.remove(name);
             }
         }
     }

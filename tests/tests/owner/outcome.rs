@@ -49,8 +49,8 @@ impl Foreign {
         let header = |name: &str| task.envelope().header(name).expect("set").to_owned();
         let attempt: u32 = header("coditect-attempt").parse().expect("a number");
         let body = json!({ "run": run, "task": 0, "attempt": attempt, "outcome": outcome });
-        let queue = format!("outcome.{}", header("coditect-partition"));
-        let queue = Destination::Queue(queue.parse().expect("a queue"));
+        let queue = task.envelope().reply_to().expect("set").clone();
+        let queue = Destination::Queue(queue);
         let envelope = Envelope::json(&body).expect("JSON");
         let envelope = envelope.with_header("coditect-kind", "outcome");
         let published = self.shared.bus.publish(&queue, envelope).await;

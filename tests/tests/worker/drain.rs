@@ -150,9 +150,9 @@ async fn owners_are_heard_beside_one_of_no_partition_and_one_of_an_absurd_token(
     here.arrived(1).await;
     let attempt = json!([{ "run": run.id(), "task": 0, "attempt": 1 }]);
     let partitions = coordinator.journal().partitions().get();
-    let mut messages = vec![json!({ "partition": partitions, "token": 1, "stop": attempt })];
+    let mut messages = vec![json!({ "owner": "outcome.99", "token": 1, "stop": attempt })];
     for partition in 0..partitions {
-        messages.push(json!({ "partition": partition, "token": u64::MAX, "stop": [] }));
+        messages.push(json!({ "owner": format!("outcome.{partition}"), "token": u64::MAX, "stop": [] }));
     }
     let to = Destination::Fanout(FanoutName::new("control").unwrap());
     for message in messages {

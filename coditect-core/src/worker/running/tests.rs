@@ -4,19 +4,26 @@ use coditect_dag::{Attempt, RunId, TaskId};
 
 use super::*;
 
-fn name(task: u32) -> Stop {
-    Stop {
-        run: RunId::from_uuid(uuid::Uuid::nil()),
-        task: TaskId::new(task),
-        attempt: Attempt::FIRST,
+fn owner(partition: u8) -> QueueName {
+    QueueName::new(format!("outcome.{partition}")).unwrap()
+}
+
+fn name(task: u32) -> AttemptName {
+    AttemptName {
+        owner: owner(0),
+        attempt: Stop {
+            run: RunId::from_uuid(uuid::Uuid::nil()),
+            task: TaskId::new(task),
+            attempt: Attempt::FIRST,
+        },
     }
 }
 
 fn control(token: u64, stop: impl IntoIterator<Item = u32>) -> Control {
     Control {
-        partition: Partition::new(0),
+        owner: owner(0),
         token,
-        stop: stop.into_iter().map(name).collect(),
+        stop: stop.into_iter().map(|task| name(task).attempt).collect(),
     }
 }
 
@@ -64,6 +71,30 @@ async fn an_absurd_token_fences_owners_out_for_a_while_and_not_for_ever() {
     assert!(running.is_stopped(&name(1)));
     running.obey(&control(6, [2]));
     assert!(!running.is_stopped(&name(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_its_own_owner_stops_an_attempt() {
+    let running = Arc::new(Running::default());
+    let attempt = running.attempt(name(1), CancellationToken::new()).unwrap();
+    let mut of_another = control(u64::MAX, [1]);
+    of_another.owner = owner(1);
+    running.obey(&of_another);
+    assert!(!attempt.token.is_cancelled() && !running.is_stopped(&name(1)));
+    running.obey(&control(1, [1]));
+    assert!(attempt.token.is_cancelled() && running.is_stopped(&name(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn owners_that_nobody_has_do_not_fill_the_memory() {
+    let running = Arc::new(Running::default());
+    for number in 0..3 * FENCES {
+        let mut control = control(1, []);
+        control.owner = QueueName::new(format!("forged.{number}")).unwrap();
+        running.obey(&control);
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert!(running.0.lock().fences.len() <= FENCES);
 }
 
 #[tokio::test(start_paused = true)]
