@@ -21,6 +21,9 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held
+    /// for ever.
+    pub(crate) claim_after: Option<Duration>,
     /// Said of a journal that nobody else sees.
     pub(crate) private: Option<PrivateJournal>,
 }
@@ -82,6 +85,8 @@ pub(crate) struct Settings {
     /// How long an agent stays in the registry when its process has fallen silent.
     pub(crate) agent_lease: Duration,
     pub(crate) dispatch: Dispatch,
+    /// After how long an attempt is claimed, where that was said.
+    pub(crate) claim_after: Option<Duration>,
 }
 
 /// Where ready tasks go that an agent of the same process could take.
@@ -105,6 +110,7 @@ impl Default for Settings {
             partition_lease: Duration::from_secs(5),
             agent_lease: Duration::from_secs(10),
             dispatch: Dispatch::LocalFirst,
+            claim_after: None,
         }
     }
 }

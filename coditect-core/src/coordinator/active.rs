@@ -7,6 +7,7 @@ use coditect_dag::{Attempt, Class, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::Claim;
 use super::machine::RunMachine;
 use crate::context::RunScope;
 
@@ -39,6 +40,18 @@ pub(super) enum Place {
     Local(CancellationToken),
     /// Wherever a worker takes it from this queue.
     Bus(QueueName),
+    /// With a worker that lives by heartbeats.
+    Claimed(Claim),
+}
+
+impl Flight {
+    /// Until when its worker is believed to live, if one has claimed it.
+    pub(super) fn claimed_until(&self) -> Option<Timestamp> {
+        match &self.place {
+            Place::Claimed(claim) => Some(claim.until),
+            _ => None,
+        }
+    }
 }
 
 impl ActiveRun {

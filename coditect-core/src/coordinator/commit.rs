@@ -12,7 +12,7 @@ use super::active::{ActiveRun, Flight, Place};
 use super::classes::Classes;
 use super::owner::{Lost, Owner};
 use crate::failure::Failure;
-use crate::wire::{self, Control, Outcome, Stop, TaskMessage};
+use crate::wire::{self, AttemptId, Control, Outcome, TaskMessage};
 use crate::worker::{Ended, LocalJob, Slot};
 
 /// How long a turn waits before it tries a commit again that the store could not take.
@@ -38,7 +38,7 @@ pub(super) enum Deferred {
         attempt: Attempt,
     },
     StopLocal(CancellationToken),
-    StopRemote(Stop),
+    StopRemote(AttemptId),
     Ack(Delivery),
     /// An outcome for a run that this owner does not know: done with if the run has ended, somebody
     /// else's otherwise.
@@ -220,7 +220,7 @@ impl Owner {
         self.wake.notify_one();
     }
 
-    fn stop_remote(&mut self, stop: Vec<Stop>) {
+    fn stop_remote(&mut self, stop: Vec<AttemptId>) {
         if stop.is_empty() {
             return;
         }

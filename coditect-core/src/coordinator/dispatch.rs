@@ -11,7 +11,7 @@ use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
 use crate::ports::Dispatch;
-use crate::wire::Stop;
+use crate::wire::AttemptId;
 use crate::worker::Slot;
 
 /// Where the next task of a capability may go.
@@ -125,7 +125,7 @@ impl Owner {
         };
         let incarnation = match &place {
             Place::Local(_) => Some(self.shared.name.clone()),
-            Place::Bus(_) => None,
+            Place::Bus(_) | Place::Claimed(_) => None,
         };
         let flight = Flight {
             attempt,
@@ -220,7 +220,7 @@ impl Owner {
         };
         self.deferred.push(match flight.place {
             Place::Local(token) => Deferred::StopLocal(token),
-            Place::Bus(_) => Deferred::StopRemote(Stop {
+            Place::Bus(_) | Place::Claimed(_) => Deferred::StopRemote(AttemptId {
                 run,
                 task,
                 attempt: flight.attempt,

@@ -33,6 +33,7 @@ impl Owner {
             match due {
                 Due::Backoff => self.backoffs(run),
                 Due::TaskDeadline(task) => self.task_deadline(run, task),
+                Due::Claim(task) => self.claim_due(run, task),
                 Due::RunDeadline => self.run_deadline(run),
             }
         }

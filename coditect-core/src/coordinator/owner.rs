@@ -20,7 +20,7 @@ use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::Outcome;
+use crate::wire::{Echo, Holding, KIND, Outcome, Said};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -56,6 +56,8 @@ pub(super) struct Owner {
     pub(super) wake: Arc<Notify>,
     pub(super) inbox_after: Seq,
     pub(super) next_sweep: Timestamp,
+    /// What this owner has sent itself and waits for.
+    pub(super) echo: Option<Echo>,
     sources: Sources,
 }
 
@@ -67,6 +69,13 @@ struct Sources {
     finished: mpsc::Receiver<Finished>,
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
+}
+
+/// What comes through the partition's queue.
+enum Read {
+    Outcome(Outcome),
+    Holding(Said, Holding),
+    Echo(Echo),
 }
 
 /// What an aggregator has made of a scope.
@@ -131,6 +140,7 @@ impl Owner {
             wake,
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
+            echo: None,
             sources: Sources {
                 local,
                 bus,
@@ -240,23 +250,41 @@ impl Owner {
         let mut next = Some(first);
         let mut count = 0;
         while let Some(delivery) = next {
-            match Outcome::read(delivery.envelope()) {
-                Ok(outcome) => self.outcome(outcome, Some(delivery)),
-                Err(error) => {
-                    tracing::warn!(%error, "an unreadable outcome was set aside");
-                    if let Some(outcome) = Outcome::unreadable(delivery.envelope(), &error) {
-                        self.outcome(outcome, None);
-                    }
-                    self.deferred
-                        .push(Deferred::Reject(delivery, error.to_string()));
-                }
-            }
+            self.delivery(delivery);
             count += 1;
             next = if count < TURN {
                 self.sources.bus.try_recv()
             } else {
                 None
             };
+        }
+    }
+
+    /// Takes in what a worker tells, or what this owner told itself.
+    fn delivery(&mut self, delivery: Delivery) {
+        let envelope = delivery.envelope();
+        let kind = envelope.header(KIND);
+        let said = Said::ALL.into_iter().find(|said| kind == Some(said.kind()));
+        let read = match said {
+            Some(said) => Holding::read(envelope).map(|holding| Read::Holding(said, holding)),
+            None if kind == Some(Echo::KIND) => Echo::read(envelope).map(Read::Echo),
+            None => Outcome::read(envelope).map(Read::Outcome),
+        };
+        match read {
+            Ok(Read::Outcome(outcome)) => self.outcome(outcome, Some(delivery)),
+            Ok(Read::Holding(said, holding)) => self.heard(said, &holding, delivery),
+            Ok(Read::Echo(echo)) => {
+                self.echoed(echo);
+                self.deferred.push(Deferred::Ack(delivery));
+            }
+            Err(error) => {
+                tracing::warn!(kind, %error, "what a worker told cannot be read and was set aside");
+                if let Some(outcome) = Outcome::unreadable(envelope, &error) {
+                    self.outcome(outcome, None);
+                }
+                self.deferred
+                    .push(Deferred::Reject(delivery, error.to_string()));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Flight, Place};
+use super::claim::Claim;
 use super::commit::Deferred;
 use super::machine::{Effect, RunMachine};
 use super::owner::Owner;
@@ -168,6 +169,24 @@ impl Owner {
             return;
         };
         let class = active.machine.class(task);
+        if let Some(holder) = active.machine.holder(task, attempt) {
+            // It begins to be silent now: what it said to the former owner, that owner has read.
+            let lease = self.shared.ports.settings.agent_lease;
+            let until = self.now.saturating_add(lease);
+            let claim = Claim {
+                incarnation: Arc::clone(holder),
+                lease,
+                until,
+            };
+            let flight = Flight {
+                attempt,
+                class,
+                place: Place::Claimed(claim),
+                since: self.now,
+            };
+            active.flights.insert(task, flight);
+            return self.timers.push(until, run, Due::Claim(task));
+        }
         let local = self
             .classes
             .get(class)

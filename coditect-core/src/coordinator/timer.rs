@@ -12,6 +12,8 @@ pub(super) enum Due {
     Backoff,
     /// A task's deadline has come.
     TaskDeadline(TaskId),
+    /// The worker that has claimed a task should have been heard of.
+    Claim(TaskId),
     /// The run's deadline has come.
     RunDeadline,
 }

@@ -198,6 +198,16 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets after how long an agent claims a task that it got over the bus; half of what the bus lets it hold a
+    /// delivery for, and never where it may hold it for ever.
+    ///
+    /// A claimed task is acknowledged, and its agent heard of at intervals: when the agent falls silent for as long as
+    /// its [lease](Self::leases), the task is handed out again.
+    pub fn claim_after(mut self, span: Duration) -> Self {
+        self.settings.claim_after = Some(span);
+        self
+    }
+
     /// Starts the runtime: when this returns, its agents can be found and its runs are taken up.
     ///
     /// # Errors
@@ -245,12 +255,13 @@ impl RuntimeBuilder {
             .state
             .unwrap_or_else(|| "memory:".into())
             .open(partitions)?;
+        let bus = self.bus.unwrap_or_else(|| "memory:".into());
+        let bus = bus.open(settings.max_payload).await?;
+        let longest = bus.capabilities().max_hold;
+        let claim_after = settings.claim_after.or(longest.map(|longest| longest / 2));
         let ports = Arc::new(Ports {
-            bus: self
-                .bus
-                .unwrap_or_else(|| "memory:".into())
-                .open(settings.max_payload)
-                .await?,
+            bus,
+            claim_after,
             registry: self.registry.unwrap_or_else(|| "memory:".into()).open()?,
             journal,
             store,

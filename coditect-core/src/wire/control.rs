@@ -14,12 +14,12 @@ pub(crate) struct Control {
     pub(crate) owner: QueueName,
     /// The owner's fencing token: workers ignore an owner that has been replaced.
     pub(crate) token: u64,
-    pub(crate) stop: Vec<Stop>,
+    pub(crate) stop: Vec<AttemptId>,
 }
 
 /// One attempt that is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Stop {
+pub(crate) struct AttemptId {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,

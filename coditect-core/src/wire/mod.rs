@@ -1,6 +1,7 @@
 //! What crosses the bus: names, headers and bodies, as `docs/wire.md` describes them.
 
 mod control;
+mod holding;
 mod outcome;
 mod task;
 #[cfg(test)]
@@ -13,7 +14,8 @@ use coditect_registry::{Capability, CapabilityName, Requirement};
 use coditect_telemetry::TraceContext;
 use semver::Version;
 
-pub(crate) use self::control::{Control, Stop};
+pub(crate) use self::control::{AttemptId, Control};
+pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody};
 pub(crate) use self::task::{TaskMessage, message_id, request};
 

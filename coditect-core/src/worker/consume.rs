@@ -6,23 +6,21 @@ use std::time::Duration;
 use coditect_bus::{Consumer, Delivery, QueueName, QueueSpec, Subscription};
 use coditect_registry::Capability;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::Worker;
-use super::attempt::{Bounds, attempt};
 use super::hosted::{Hosted, Slot};
-use super::local::attempt_span;
-use super::pass_on::pass_on;
-use super::report::{Told, publish_outcome};
+use super::pass_on::give_up_waiting;
 use super::request::request;
-use super::running::AttemptName;
 use super::stand_in::{stand_in, subscription};
-use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
+use super::task::task;
 use crate::error::Error;
-use crate::wire::{self, Outcome, Stop, TaskMessage};
+use crate::wire;
 
 /// How long a worker waits before it subscribes again to a queue that ended under it.
 pub(super) const RESUBSCRIBE: Duration = Duration::from_millis(200);
+/// How long what was delivered may wait for a slot: then another agent may have one for it, and where none has, it
+/// comes back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Subscribes an agent to the queue of one of its capabilities.
 pub(super) async fn start(
@@ -59,7 +57,25 @@ pub(super) async fn consume(
     mut consumer: Consumer,
     stop: CancellationToken,
 ) {
+    let patience = match worker.services.ports.bus.capabilities().max_hold {
+        Some(longest) => PATIENCE.min(longest / 4),
+        None => PATIENCE,
+    };
     loop {
+        // What waits in the consumer is chosen from when there is a slot, so that the most urgent gets it.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = hosted.has_slot() => {}
+            () = tokio::time::sleep(patience) => {
+                // All at once, before the first comes back.
+                let waiting: Vec<_> = std::iter::from_fn(|| consumer.try_recv()).collect();
+                for delivery in waiting {
+                    give_up_waiting(&worker, delivery).await;
+                }
+                continue;
+            }
+        }
         let delivery = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -78,6 +94,10 @@ pub(super) async fn consume(
             biased;
             () = stop.cancelled() => return,
             slot = hosted.slot() => slot,
+            () = tokio::time::sleep(patience) => {
+                give_up_waiting(&worker, delivery).await;
+                continue;
+            }
         };
         let worker = Arc::clone(&worker);
         let attempts = worker.attempts.clone();
@@ -122,99 +142,6 @@ async fn handle(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         Some("request") => request(worker, delivery, slot).await,
         other => {
             let reason = format!("an envelope of kind {other:?} does not belong into this queue");
-            settle(delivery.reject(reason)).await;
-        }
-    }
-}
-
-async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
-    let message = match TaskMessage::read(delivery.envelope()) {
-        Ok(message) => message,
-        Err(error) => {
-            tracing::warn!(queue = %delivery.queue(), %error, "an unreadable task was set aside");
-            return settle(delivery.reject(error.to_string())).await;
-        }
-    };
-    let name = AttemptName {
-        owner: message.outcomes,
-        attempt: Stop {
-            run: message.run,
-            task: message.task,
-            attempt: message.attempt,
-        },
-    };
-    if worker.running.is_stopped(&name) {
-        return settle(delivery.ack()).await;
-    }
-    if !slot.hosted().offers(&message.requirement) {
-        return pass_on(&worker, delivery).await;
-    }
-    let clock = &worker.services.ports.clock;
-    if message
-        .deadline
-        .is_some_and(|deadline| deadline <= clock.now())
-    {
-        // The owner's own timer has ended the task, or is about to.
-        return settle(delivery.ack()).await;
-    }
-    let hosted = Arc::clone(slot.hosted());
-    // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
-    let token = delivery.lost().child_token();
-    let Some(enrolled) = worker.running.attempt(name.clone(), token) else {
-        return settle(delivery.ack()).await;
-    };
-    let span = attempt_span(&hosted.id, message.run, &message.key, message.attempt);
-    if let (false, Some(trace)) = (span.is_disabled(), &message.trace) {
-        trace.attach(&span);
-    }
-    let bounds = Bounds {
-        timeout: message.timeout.or(hosted.card.timeout()),
-        deadline: message.deadline.map(|at| clock.instant(at)),
-        ..worker.bounds()
-    };
-    let context = TaskContext::new(ContextParts {
-        scope: RunScope::new(ScopeFields {
-            run: Some(message.run),
-            tenant: message.tenant,
-            trace: message.trace,
-            depth: message.depth,
-        }),
-        task: message.task,
-        attempt: message.attempt,
-        key: message.key,
-        deadline: message.deadline,
-        token: enrolled.token.clone(),
-        services: Arc::clone(&worker.services),
-        siblings: None,
-        slot,
-    });
-    let attempted = attempt(&hosted, &context, message.input, bounds)
-        .instrument(span)
-        .await;
-    drop(context.release_slot());
-    if delivery.is_lost() {
-        // The task is being delivered again; what a handler says that was told to stop is no outcome.
-        return;
-    }
-    let running = &worker.running;
-    if attempted.was_given_up() && running.is_halted() && !running.is_stopped(&name) {
-        // The end of this process is no failure of the task, which goes on elsewhere.
-        return settle(delivery.nack(Duration::ZERO)).await;
-    }
-    let outcome = Outcome {
-        run: message.run,
-        task: message.task,
-        attempt: message.attempt,
-        ended: attempted.ended,
-    };
-    match publish_outcome(&*worker.services.ports.bus, &name.owner, outcome).await {
-        Told::Confirmed => settle(delivery.ack()).await,
-        Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
-        Told::NobodyAsks => {
-            let reason = format!(
-                "nobody takes its outcome: the queue `{}` is gone",
-                name.owner
-            );
             settle(delivery.reject(reason)).await;
         }
     }

@@ -88,6 +88,17 @@ impl Hosted {
         }
     }
 
+    /// Waits until a slot is free, and leaves it to whoever takes it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn has_slot(self: &Arc<Self>) {
+        if !self.is_free() {
+            drop(self.slot().await);
+        }
+    }
+
     /// Notes that a handler waits for others without a slot, until what is returned is dropped.
     pub(crate) fn go_away(self: &Arc<Self>) -> Away {
         self.away.send_modify(|away| *away += 1);

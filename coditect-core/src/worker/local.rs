@@ -45,7 +45,7 @@ impl Worker {
         }
         let (worker, owner) = (Arc::clone(self), owner.clone());
         self.attempts.spawn(async move {
-            publish_outcome(&*worker.services.ports.bus, &owner, outcome).await;
+            publish_outcome(&*worker.services.ports.bus, &owner, &outcome).await;
         });
     }
 
@@ -93,7 +93,7 @@ impl Worker {
             if let Err(returned) = job.outcomes.send(outcome).await
                 && !given_up
             {
-                publish_outcome(&*worker.services.ports.bus, &job.owner, returned.0).await;
+                publish_outcome(&*worker.services.ports.bus, &job.owner, &returned.0).await;
             }
         });
     }

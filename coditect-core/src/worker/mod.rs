@@ -1,6 +1,7 @@
 //! The worker: agents of this process, the slots they work in, and where their tasks come from.
 
 mod attempt;
+mod claim;
 mod consume;
 mod control;
 mod hosted;
@@ -11,6 +12,7 @@ mod report;
 mod request;
 mod running;
 mod stand_in;
+mod task;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
 
 use self::attempt::Bounds;
+use self::claim::Claims;
 use self::running::Running;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
@@ -32,6 +35,8 @@ use crate::wire::Control;
 /// Runs the agents of one process.
 pub(crate) struct Worker {
     pub(crate) incarnation: Incarnation,
+    /// The incarnation in the words of the journal.
+    pub(crate) name: Arc<str>,
     hosted: Arc<[Arc<Hosted>]>,
     services: Arc<Services>,
     /// Owns the attempts, as long as their handlers run and their outcomes are on the way.
@@ -44,6 +49,7 @@ pub(crate) struct Worker {
     halt: CancellationToken,
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
+    claims: Arc<Claims>,
     default_tenant: Arc<str>,
 }
 
@@ -54,6 +60,7 @@ impl Worker {
         services: Arc<Services>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            name: incarnation.to_string().into(),
             incarnation,
             hosted,
             services,
@@ -62,6 +69,7 @@ impl Worker {
             stop: CancellationToken::new(),
             halt: CancellationToken::new(),
             running: Arc::default(),
+            claims: Arc::default(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }
@@ -76,6 +84,9 @@ impl Worker {
             }
         }
         control::start(self).await?;
+        if self.services.ports.claim_after.is_some() {
+            self.tracker.spawn(Arc::clone(self).heartbeats());
+        }
         membership::start(self).await
     }
 

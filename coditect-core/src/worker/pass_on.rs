@@ -1,4 +1,4 @@
-//! Leaving work to consumers of another version, which share the queue.
+//! Leaving work to other consumers of the queue: those of another version, or those who have time.
 
 use std::time::Duration;
 
@@ -41,6 +41,18 @@ pub(super) async fn pass_on(worker: &Worker, delivery: Delivery) {
     match worker.services.ports.bus.publish(&to, again).await {
         Ok(()) => settle(delivery.ack()).await,
         Err(_) => settle(delivery.nack(delay)).await,
+    }
+}
+
+/// Leaves work to a consumer that has a slot for it, since all of this agent's have been taken for long.
+///
+/// It goes to the end of the queue, as a giving back would count as a delivery here as well.
+pub(super) async fn give_up_waiting(worker: &Worker, delivery: Delivery) {
+    let to = Destination::Queue(delivery.queue().clone());
+    let again = delivery.envelope().clone();
+    match worker.services.ports.bus.publish(&to, again).await {
+        Ok(()) => settle(delivery.ack()).await,
+        Err(_) => settle(delivery.nack(FIRST)).await,
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) enum Told {
 pub(super) async fn publish_outcome(
     bus: &dyn MessageBus,
     queue: &QueueName,
-    outcome: Outcome,
+    outcome: &Outcome,
 ) -> Told {
     let (run, task) = (outcome.run, outcome.task);
-    let error = match publish(bus, queue, &outcome).await {
+    let error = match publish(bus, queue, outcome).await {
         Ok(()) => return Told::Confirmed,
         Err(error) => error,
     };
@@ -49,10 +49,8 @@ pub(super) async fn publish_outcome(
     if let Some(kind) = refused {
         let failure = Failure::new(kind, format!("the bus refused the answer: {error}"));
         let ended = Ended::failed(failure);
-        if publish(bus, queue, &Outcome { ended, ..outcome })
-            .await
-            .is_ok()
-        {
+        let refused = Outcome { ended, ..*outcome };
+        if publish(bus, queue, &refused).await.is_ok() {
             return Told::Confirmed;
         }
     }

@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::wire::{Control, Stop};
+use crate::wire::{AttemptId, Control};
 
 /// How many stopped attempts are remembered, to be recognised when they are delivered.
 const STOPPED: usize = 10_000;
@@ -29,7 +29,7 @@ const FENCES: usize = 4_096;
 pub(super) struct AttemptName {
     /// Where its outcome goes.
     pub(super) owner: QueueName,
-    pub(super) attempt: Stop,
+    pub(super) attempt: AttemptId,
 }
 
 /// What came over the bus and runs in this process, and what is not to start here.

@@ -4,15 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use coditect_core::bus::{
-    Capabilities, Consumer, DeadLetterFilter, DeadLetterPage, Destination, Envelope, MemoryBus,
-    MessageBus, Page, PublishError, QueueName, QueueSpec, QueueStats, Subscription,
-};
+use coditect_core::bus::{MessageBus, QueueName};
 use coditect_core::prelude::*;
 use coditect_core::{Error, TaskState};
 
-use crate::stage::{Count, Gate, Shared, within};
+use crate::stage::{Count, Gate, Meddled, Shared, within};
 
 const STEP: Call<u64, u64> = Call::new("step");
 
@@ -83,105 +79,22 @@ async fn a_flood_of_progress_never_waits_for_those_who_follow() -> Result<(), Er
     runtime.shutdown().await
 }
 
-/// A bus whose queues of a kind hold few messages.
-struct NarrowBus {
-    inner: MemoryBus,
-    /// What the names of narrow queues contain.
-    narrow: &'static str,
-}
-
-impl NarrowBus {
-    fn narrow(narrow: &'static str) -> Arc<dyn MessageBus> {
-        Arc::new(Self {
-            inner: MemoryBus::new(),
-            narrow,
-        })
-    }
-}
-
-#[async_trait]
-impl MessageBus for NarrowBus {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn handle(&self) -> Arc<dyn MessageBus> {
-        Arc::new(Self {
-            inner: self.inner.clone(),
-            narrow: self.narrow,
-        })
-    }
-
-    async fn declare(&self, spec: QueueSpec) -> Result<(), coditect_core::bus::Error> {
-        let spec = if spec.name().as_str().contains(self.narrow) {
-            spec.with_capacity(NonZeroUsize::new(3).expect("three is not none"))
+/// A bus on which queues hold few messages whose names contain a word.
+fn narrow(word: &'static str) -> Arc<dyn MessageBus> {
+    let few = NonZeroUsize::new(3).expect("three is not none");
+    Arc::new(Meddled::new().on_declare(move |spec| {
+        if spec.name().as_str().contains(word) {
+            spec.with_capacity(few)
         } else {
             spec
-        };
-        self.inner.declare(spec).await
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<bool, coditect_core::bus::Error> {
-        self.inner.delete(queue).await
-    }
-
-    async fn publish(&self, to: &Destination, envelope: Envelope) -> Result<(), PublishError> {
-        self.inner.publish(to, envelope).await
-    }
-
-    async fn publish_batch(
-        &self,
-        to: &Destination,
-        envelopes: Vec<Envelope>,
-    ) -> Result<(), PublishError> {
-        self.inner.publish_batch(to, envelopes).await
-    }
-
-    async fn subscribe(
-        &self,
-        subscription: Subscription,
-    ) -> Result<Consumer, coditect_core::bus::Error> {
-        self.inner.subscribe(subscription).await
-    }
-
-    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, coditect_core::bus::Error> {
-        self.inner.stats(queue).await
-    }
-
-    async fn dead_letters(
-        &self,
-        queue: &QueueName,
-        filter: &DeadLetterFilter,
-        page: Page,
-    ) -> Result<DeadLetterPage, coditect_core::bus::Error> {
-        self.inner.dead_letters(queue, filter, page).await
-    }
-
-    async fn redrive(
-        &self,
-        queue: &QueueName,
-        filter: &DeadLetterFilter,
-    ) -> Result<u64, coditect_core::bus::Error> {
-        self.inner.redrive(queue, filter).await
-    }
-
-    async fn purge_dead_letters(
-        &self,
-        queue: &QueueName,
-        filter: &DeadLetterFilter,
-    ) -> Result<u64, coditect_core::bus::Error> {
-        self.inner.purge_dead_letters(queue, filter).await
-    }
-
-    async fn close(&self) -> Result<(), coditect_core::bus::Error> {
-        self.inner.close().await
-    }
+        }
+    }))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_of_tasks_delays_the_rest_and_loses_none() -> Result<(), Error> {
     const TASKS: u64 = 200;
-    let shared = Shared::on(NarrowBus::narrow("step"));
+    let shared = Shared::on(narrow("step"));
     let gate = Gate::new();
     let (held, calls) = (gate.clone(), Count::default());
     let counted = calls.clone();
@@ -218,7 +131,7 @@ async fn a_full_queue_of_tasks_delays_the_rest_and_loses_none() -> Result<(), Er
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_of_outcomes_makes_nobody_work_twice() -> Result<(), Error> {
     const TASKS: u64 = 200;
-    let shared = Shared::on(NarrowBus::narrow("outcome"));
+    let shared = Shared::on(narrow("outcome"));
     let calls = Count::default();
     let counted = calls.clone();
     let step = move |x: u64| {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod meddled;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +16,9 @@ use coditect_core::state::{MemoryStore, StateStore};
 use coditect_core::{Dispatch, Error, Failure, RunEvent, RuntimeBuilder};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use self::meddled::Meddled;
 
 /// Longer than anything may take in paused time.
 const FOR_EVER: Duration = Duration::from_secs(3_600);

@@ -86,7 +86,17 @@ impl RunMachine {
                 self.unserved.insert(*task);
                 return Ok(None);
             }
-            RecordKind::Claimed { .. } => return Ok(None),
+            RecordKind::Claimed {
+                task,
+                attempt,
+                incarnation,
+            } => {
+                if self.is_current(*task, *attempt) {
+                    self.claims
+                        .insert(*task, (*attempt, Arc::clone(incarnation)));
+                }
+                return Ok(None);
+            }
         }))
     }
 
@@ -168,6 +178,9 @@ impl RunMachine {
             RecordKind::Dispatched { task, .. } => {
                 if !self.unserved.is_empty() {
                     self.unserved.remove(task);
+                }
+                if !self.claims.is_empty() {
+                    self.claims.remove(task);
                 }
                 if self.retry_policy(*task).max_elapsed().is_some() {
                     self.dispatched.entry(*task).or_insert(record.at);

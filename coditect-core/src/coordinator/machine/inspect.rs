@@ -178,6 +178,12 @@ impl RunMachine {
             .map(|task| (task, self.scheduler.attempt(task)))
     }
 
+    /// The process that has claimed an attempt.
+    pub(crate) fn holder(&self, task: TaskId, attempt: Attempt) -> Option<&Arc<str>> {
+        let (claimed, incarnation) = self.claims.get(&task)?;
+        (*claimed == attempt).then_some(incarnation)
+    }
+
     /// When the first attempt of a task that has not ended was handed out.
     pub(crate) fn first_dispatched(&self, task: TaskId) -> Timestamp {
         self.dispatched

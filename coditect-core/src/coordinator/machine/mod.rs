@@ -9,7 +9,7 @@ use std::sync::Arc;
 use coditect_bus::Priority;
 use coditect_dag::journal::{Record, RecordKind};
 use coditect_dag::{
-    Action, Applied, Cause, Class, Event, Options, Scheduler, TaskId, TaskState, Timestamp,
+    Action, Applied, Attempt, Cause, Class, Event, Options, Scheduler, TaskId, TaskState, Timestamp,
 };
 use coditect_registry::Requirement;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -48,6 +48,8 @@ pub(crate) struct RunMachine {
     outputs: Outputs,
     failures: FxHashMap<TaskId, Failure>,
     unserved: FxHashSet<TaskId>,
+    /// Who claimed which attempt of a task, as far as the attempt is known to be open.
+    claims: FxHashMap<TaskId, (Attempt, Arc<str>)>,
     /// When tasks were redriven, from which their deadlines count anew.
     redriven: FxHashMap<TaskId, Timestamp>,
     /// When tasks were first dispatched whose retries are limited in time.
@@ -89,6 +91,7 @@ impl RunMachine {
             outputs: Outputs::default(),
             failures: FxHashMap::default(),
             unserved: FxHashSet::default(),
+            claims: FxHashMap::default(),
             redriven: FxHashMap::default(),
             failed_fast: FxHashSet::default(),
             cancel_reason: None,

@@ -11,7 +11,7 @@ fn owner(partition: u8) -> QueueName {
 fn name(task: u32) -> AttemptName {
     AttemptName {
         owner: owner(0),
-        attempt: Stop {
+        attempt: AttemptId {
             run: RunId::from_uuid(uuid::Uuid::nil()),
             task: TaskId::new(task),
             attempt: Attempt::FIRST,

@@ -1,0 +1,224 @@
+//! Attempts that workers have claimed: held without a delivery, living by heartbeats.
+//!
+//! Silence alone proves nothing: the owner itself may have been paused, or the bus away. So when a claim has run
+//! out the owner sends itself an echo through the queue in which heartbeats come. If it is soon back, and none came
+//! before it, the worker is dead; if it took long, the claims start anew.
+
+use coditect_bus::{Delivery, Destination};
+use coditect_dag::journal::RecordKind;
+use coditect_dag::{RunId, TaskId, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::active::{Flight, Place};
+use super::commit::Deferred;
+use super::owner::Owner;
+use super::timer::Due;
+use crate::wire::{AttemptId, Echo, Holding, Said};
+
+/// Who holds an attempt, and until when that is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) incarnation: Arc<str>,
+    pub(super) lease: Duration,
+    pub(super) until: Timestamp,
+}
+
+impl Owner {
+    /// Takes in what a worker says of attempts that it holds.
+    pub(super) fn heard(&mut self, said: Said, holding: &Holding, delivery: Delivery) {
+        let mut mine = true;
+        for attempt in &holding.attempts {
+            mine &= self.heard_of(said, *attempt, holding);
+        }
+        self.deferred.push(match (mine, said) {
+            // An owner that knows more than this one must not miss that nobody else will do it.
+            (false, Said::Claim) => match holding.attempts.first() {
+                Some(attempt) if !self.runs.contains_key(&attempt.run) => {
+                    Deferred::AckIfSettled(attempt.run, delivery)
+                }
+                _ => Deferred::GiveBack(delivery),
+            },
+            _ => Deferred::Ack(delivery),
+        });
+    }
+
+    /// Takes in what is said of one attempt; says whether this owner can judge it.
+    fn heard_of(&mut self, said: Said, attempt: AttemptId, holding: &Holding) -> bool {
+        let AttemptId { run, task, .. } = attempt;
+        let Some(active) = self.runs.get_mut(&run) else {
+            return false;
+        };
+        let scheduler = active.machine.scheduler();
+        let known = task.index() < scheduler.len();
+        if known && attempt.attempt > scheduler.attempt(task) {
+            return false;
+        }
+        if !known || !active.machine.is_current(task, attempt.attempt) {
+            if said != Said::Release {
+                // Whoever works on it does so for nobody.
+                self.deferred.push(Deferred::StopRemote(attempt));
+            }
+            return true;
+        }
+        let Some(flight) = active.flights.get_mut(&task) else {
+            return true;
+        };
+        let until = self.now.saturating_add(holding.lease());
+        let held = match &mut flight.place {
+            // A former owner had handed it to the bus, and this one has a copy at work: the first to end counts.
+            Place::Local(_) => return true,
+            Place::Claimed(claim) => {
+                if claim.incarnation == holding.incarnation && said != Said::Release {
+                    claim.until = claim.until.max(until);
+                    return true;
+                }
+                claim.incarnation == holding.incarnation
+            }
+            Place::Bus(_) => false,
+        };
+        match said {
+            Said::Release if held => self.give_to_bus(run, task),
+            Said::Release => {}
+            Said::Claim | Said::Heartbeat => {
+                let claim = Claim {
+                    incarnation: Arc::clone(&holding.incarnation),
+                    lease: holding.lease(),
+                    until,
+                };
+                self.give_to_worker(run, attempt, claim);
+            }
+        }
+        true
+    }
+
+    /// An attempt is held by a worker from now on, and no longer by the bus or by another.
+    fn give_to_worker(&mut self, run: RunId, attempt: AttemptId, claim: Claim) {
+        let task = attempt.task;
+        let Some(active) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let Some(flight) = active.flights.get_mut(&task) else {
+            return;
+        };
+        self.timers.push(claim.until, run, Due::Claim(task));
+        let incarnation = Arc::clone(&claim.incarnation);
+        let place = std::mem::replace(&mut flight.place, Place::Claimed(claim));
+        if matches!(place, Place::Bus(_)) {
+            let tenant = Arc::clone(&active.tenant);
+            self.classes.get_mut(flight.class).landed(&tenant);
+        }
+        let attempt = attempt.attempt;
+        self.must(
+            run,
+            RecordKind::Claimed {
+                task,
+                attempt,
+                incarnation,
+            },
+        );
+    }
+
+    /// An attempt is on the bus again.
+    fn give_to_bus(&mut self, run: RunId, task: TaskId) {
+        let Some(active) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let Some(flight) = active.flights.get_mut(&task) else {
+            return;
+        };
+        let class = self.classes.get_mut(flight.class);
+        if let Some(queue) = class.any_queue() {
+            class.departed(&active.tenant);
+            flight.place = Place::Bus(queue);
+            flight.since = self.now;
+        }
+    }
+
+    /// Asks, when a claim has run out, whether anything was heard of its worker that is not yet read.
+    pub(super) fn claim_due(&mut self, run: RunId, task: TaskId) {
+        let flight = self.runs.get(&run).and_then(|run| run.flights.get(&task));
+        let Some(until) = flight.and_then(Flight::claimed_until) else {
+            return;
+        };
+        if until > self.now {
+            return self.timers.push(until, run, Due::Claim(task));
+        }
+        if self.echo.is_none() {
+            self.send_echo();
+        }
+    }
+
+    fn send_echo(&mut self) {
+        let echo = Echo {
+            token: self.lease.lock().token().get(),
+            sent: self.now,
+        };
+        let Ok(envelope) = echo.to_envelope() else {
+            return;
+        };
+        self.echo = Some(echo);
+        self.outbox
+            .push(Destination::Queue(self.queue.clone()), envelope);
+    }
+
+    /// Takes in an echo: whoever was not heard of until it was sent, nor until it came back, is dead.
+    pub(super) fn echoed(&mut self, echo: Echo) {
+        if self.echo != Some(echo) {
+            return;
+        }
+        self.echo = None;
+        let took = self.now.saturating_since(echo.sent);
+        let mut dead = Vec::new();
+        let mut later = false;
+        for (run, active) in &mut self.runs {
+            for (task, flight) in &mut active.flights {
+                let Place::Claimed(claim) = &mut flight.place else {
+                    continue;
+                };
+                if claim.until > self.now {
+                    continue;
+                }
+                if took > claim.lease / 3 {
+                    claim.until = self.now.saturating_add(claim.lease);
+                    self.timers.push(claim.until, *run, Due::Claim(*task));
+                } else if claim.until <= echo.sent {
+                    dead.push((*run, *task));
+                } else {
+                    later = true;
+                }
+            }
+        }
+        for (run, task) in dead {
+            self.claim_lost(run, task);
+        }
+        if later {
+            self.send_echo();
+        }
+    }
+
+    fn claim_lost(&mut self, run: RunId, task: TaskId) {
+        let flight = self.runs.get(&run).and_then(|run| run.flights.get(&task));
+        let Some(Flight {
+            attempt,
+            place: Place::Claimed(claim),
+            ..
+        }) = flight
+        else {
+            return;
+        };
+        let (attempt, lease) = (*attempt, claim.lease);
+        tracing::warn!(%run, %task, worker = %claim.incarnation, "a worker fell silent that had claimed a task");
+        // Should it live after all, it works for nobody.
+        self.stop(run, task);
+        let reason = format!("the worker that had claimed it was silent for {lease:?}").into();
+        self.must(
+            run,
+            RecordKind::Lost {
+                task,
+                attempt,
+                reason,
+            },
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! One task that came over the bus: from its delivery to its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_bus::Delivery;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::Worker;
+use super::attempt::{Attempted, Bounds, Ended, attempt};
+use super::claim::Hold;
+use super::consume::{RESUBSCRIBE, settle};
+use super::hosted::Slot;
+use super::local::attempt_span;
+use super::pass_on::pass_on;
+use super::report::{Told, publish_outcome};
+use super::running::AttemptName;
+use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
+use crate::failure::{Failure, FailureKind};
+use crate::wire::{AttemptId, Outcome, TaskMessage};
+
+/// Carries a task out, unless it is not for this agent or not wanted any more.
+pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
+    let message = match TaskMessage::read(delivery.envelope()) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::warn!(queue = %delivery.queue(), %error, "an unreadable task was set aside");
+            return settle(delivery.reject(error.to_string())).await;
+        }
+    };
+    let name = AttemptName {
+        owner: message.outcomes,
+        attempt: AttemptId {
+            run: message.run,
+            task: message.task,
+            attempt: message.attempt,
+        },
+    };
+    if worker.running.is_stopped(&name) {
+        return settle(delivery.ack()).await;
+    }
+    if !slot.hosted().offers(&message.requirement) {
+        return pass_on(&worker, delivery).await;
+    }
+    let clock = &worker.services.ports.clock;
+    if message
+        .deadline
+        .is_some_and(|deadline| deadline <= clock.now())
+    {
+        // The owner's own timer has ended the task, or is about to.
+        return settle(delivery.ack()).await;
+    }
+    let hosted = Arc::clone(slot.hosted());
+    // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
+    let token = delivery.lost().child_token();
+    let Some(enrolled) = worker.running.attempt(name.clone(), token) else {
+        return settle(delivery.ack()).await;
+    };
+    let span = attempt_span(&hosted.id, message.run, &message.key, message.attempt);
+    if let (false, Some(trace)) = (span.is_disabled(), &message.trace) {
+        trace.attach(&span);
+    }
+    let bounds = Bounds {
+        timeout: message.timeout.or(hosted.card.timeout()),
+        deadline: message.deadline.map(|at| clock.instant(at)),
+        ..worker.bounds()
+    };
+    let context = TaskContext::new(ContextParts {
+        scope: RunScope::new(ScopeFields {
+            run: Some(message.run),
+            tenant: message.tenant,
+            trace: message.trace,
+            depth: message.depth,
+        }),
+        task: message.task,
+        attempt: message.attempt,
+        key: message.key,
+        deadline: message.deadline,
+        token: enrolled.token.clone(),
+        services: Arc::clone(&worker.services),
+        siblings: None,
+        slot,
+    });
+    let work = attempt(&hosted, &context, message.input, bounds).instrument(span);
+    let (attempted, hold) = worker.hold(&name, delivery, work).await;
+    drop(context.release_slot());
+    worker.end(&name, attempted, hold).await;
+}
+
+impl Worker {
+    /// Runs a handler, and claims its attempt when the delivery was held for long.
+    async fn hold(
+        &self,
+        name: &AttemptName,
+        delivery: Delivery,
+        work: impl Future<Output = Attempted>,
+    ) -> (Attempted, Hold) {
+        let mut work = std::pin::pin!(work);
+        let Some(after) = self.services.ports.claim_after else {
+            return (work.await, Hold::Delivery(delivery));
+        };
+        tokio::select! {
+            biased;
+            attempted = &mut work => return (attempted, Hold::Delivery(delivery)),
+            () = tokio::time::sleep(after) => {}
+        }
+        let ended = CancellationToken::new();
+        let work = async {
+            let attempted = work.await;
+            ended.cancel();
+            attempted
+        };
+        tokio::join!(work, self.claim(name, delivery, &ended))
+    }
+
+    /// Tells how an attempt ended, and settles its delivery if there still is one.
+    async fn end(&self, name: &AttemptName, attempted: Attempted, hold: Hold) {
+        let running = &self.running;
+        // The end of this process is no failure of the task, which goes on elsewhere.
+        let abandoned =
+            attempted.was_given_up() && running.is_halted() && !running.is_stopped(name);
+        let outcome = |ended| Outcome {
+            run: name.attempt.run,
+            task: name.attempt.task,
+            attempt: name.attempt.attempt,
+            ended,
+        };
+        let bus = &*self.services.ports.bus;
+        match hold {
+            Hold::Lost => {}
+            // The task is being delivered again; what a handler says that was told to stop is no outcome.
+            Hold::Delivery(delivery) if delivery.is_lost() => {}
+            Hold::Delivery(delivery) if abandoned => settle(delivery.nack(Duration::ZERO)).await,
+            Hold::Delivery(delivery) => {
+                match publish_outcome(bus, &name.owner, &outcome(attempted.ended)).await {
+                    Told::Confirmed => settle(delivery.ack()).await,
+                    Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
+                    Told::NobodyAsks => {
+                        let queue = &name.owner;
+                        let reason =
+                            format!("nobody takes its outcome: the queue `{queue}` is gone");
+                        settle(delivery.reject(reason)).await;
+                    }
+                }
+            }
+            Hold::Claim(claim) => {
+                let ended = match abandoned {
+                    true => Ended::failed(Failure::new(
+                        FailureKind::Lost,
+                        "the process that had claimed it has ended",
+                    )),
+                    false => attempted.ended,
+                };
+                // Nobody else will tell it: it is told until the bus takes it, or this process is to end.
+                let outcome = outcome(ended);
+                while publish_outcome(bus, &name.owner, &outcome).await == Told::NotNow
+                    && !running.is_stopped(name)
+                    && !running.is_halted()
+                {}
+                drop(claim);
+            }
+        }
+    }
+}

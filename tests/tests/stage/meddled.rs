@@ -1,0 +1,121 @@
+//! A bus that somebody meddles with: queues are declared otherwise, messages are withheld or vanish.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use coditect_core::bus::{
+    Capabilities, Consumer, DeadLetterFilter, DeadLetterPage, Destination, Envelope, Error,
+    MemoryBus, MessageBus, Page, PublishError, QueueName, QueueSpec, QueueStats, Subscription,
+};
+use futures::future::BoxFuture;
+
+type OnDeclare = dyn Fn(QueueSpec) -> QueueSpec + Send + Sync;
+/// Says, as soon as it wants, whether a message arrives.
+type OnPublish = dyn Fn(&Envelope) -> BoxFuture<'static, bool> + Send + Sync;
+
+/// A memory bus that is meddled with.
+#[derive(Clone)]
+pub(crate) struct Meddled {
+    inner: MemoryBus,
+    on_declare: Arc<OnDeclare>,
+    on_publish: Arc<OnPublish>,
+}
+
+impl Meddled {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: MemoryBus::new(),
+            on_declare: Arc::new(|spec| spec),
+            on_publish: Arc::new(|_| Box::pin(std::future::ready(true))),
+        }
+    }
+
+    pub(crate) fn on_declare(
+        mut self,
+        respec: impl Fn(QueueSpec) -> QueueSpec + Send + Sync + 'static,
+    ) -> Self {
+        self.on_declare = Arc::new(respec);
+        self
+    }
+
+    pub(crate) fn on_publish(
+        mut self,
+        arrives: impl Fn(&Envelope) -> BoxFuture<'static, bool> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_publish = Arc::new(arrives);
+        self
+    }
+}
+
+#[async_trait]
+impl MessageBus for Meddled {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn handle(&self) -> Arc<dyn MessageBus> {
+        Arc::new(self.clone())
+    }
+
+    async fn declare(&self, spec: QueueSpec) -> Result<(), Error> {
+        self.inner.declare((self.on_declare)(spec)).await
+    }
+
+    async fn delete(&self, queue: &QueueName) -> Result<bool, Error> {
+        self.inner.delete(queue).await
+    }
+
+    async fn publish(&self, to: &Destination, envelope: Envelope) -> Result<(), PublishError> {
+        if (self.on_publish)(&envelope).await {
+            return self.inner.publish(to, envelope).await;
+        }
+        Ok(())
+    }
+
+    async fn publish_batch(
+        &self,
+        to: &Destination,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), PublishError> {
+        let mut arriving = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            if (self.on_publish)(&envelope).await {
+                arriving.push(envelope);
+            }
+        }
+        self.inner.publish_batch(to, arriving).await
+    }
+
+    async fn subscribe(&self, subscription: Subscription) -> Result<Consumer, Error> {
+        self.inner.subscribe(subscription).await
+    }
+
+    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, Error> {
+        self.inner.stats(queue).await
+    }
+
+    async fn dead_letters(
+        &self,
+        queue: &QueueName,
+        filter: &DeadLetterFilter,
+        page: Page,
+    ) -> Result<DeadLetterPage, Error> {
+        self.inner.dead_letters(queue, filter, page).await
+    }
+
+    async fn redrive(&self, queue: &QueueName, filter: &DeadLetterFilter) -> Result<u64, Error> {
+        self.inner.redrive(queue, filter).await
+    }
+
+    async fn purge_dead_letters(
+        &self,
+        queue: &QueueName,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64, Error> {
+        self.inner.purge_dead_letters(queue, filter).await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.inner.close().await
+    }
+}
