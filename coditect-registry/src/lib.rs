@@ -79,6 +79,7 @@
 //!
 //! - `test-util`: the conformance suite.
 
+mod balancer;
 mod capability;
 mod catalogue;
 #[cfg(feature = "test-util")]
@@ -88,13 +89,17 @@ mod filter;
 mod health;
 mod identity;
 mod memory;
+mod observed;
 mod observer;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod registry;
 mod selector;
 mod view;
 mod watch;
 
+pub use balancer::{Balancer, Choice, Policy, Strategy};
 pub use capability::{Capability, CapabilityName, Requirement};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use error::{Error, ErrorKind, Result};
@@ -102,12 +107,15 @@ pub use filter::Filter;
 pub use health::{Finding, Reason, Standing, Verdict};
 pub use identity::{AgentId, FencingToken, Incarnation, Instance, TenantId};
 pub use memory::{MemoryRegistry, MemoryRegistryBuilder};
+pub use observed::{Ejection, Outcome};
 pub use observer::{NoObserver, Observer};
 pub use record::{AgentRecord, Health, Load, Weight};
+#[cfg(feature = "redis")]
+pub use redis::{Hazard, RedisRegistry, RedisRegistryBuilder};
 pub use registry::{MAX_TTL, MIN_TTL, Registration, Registry, validate_ttl};
 pub use selector::{
-    Candidate, Candidates, InFlight, LeastConnections, PowerOfTwoChoices, RoundRobin, Selector,
-    Weighted,
+    Candidate, Candidates, InFlight, LeastConnections, PeakEwma, PowerOfTwoChoices, RoundRobin,
+    Selector, Weighted,
 };
-pub use view::{Picked, TenantView, View};
+pub use view::{Picked, SlowStart, TenantView, View, ViewBuilder};
 pub use watch::{Change, Event, RemovalReason, Watch};

@@ -202,7 +202,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let registry = Arc::new(MemoryRegistry::builder().with_watch_buffer(buffer).build());
-            let view = View::follow(Arc::clone(&registry) as _).await.unwrap();
+            let view = View::builder().with_grace(Duration::ZERO).follow(Arc::clone(&registry) as _).await.unwrap();
             let mut registrations = Vec::new();
             for step in steps {
                 take(&registry, &view, &mut registrations, step).await;

@@ -143,7 +143,11 @@ async fn a_skipped_number_makes_it_start_over() {
     let registry = Arc::new(Scripted::default());
     let first = registry.prepare();
     first.send(resync(1, &["a"])).await.unwrap();
-    let view = View::follow(Arc::clone(&registry) as _).await.unwrap();
+    let view = View::builder()
+        .with_grace(Duration::ZERO)
+        .follow(Arc::clone(&registry) as _)
+        .await
+        .unwrap();
     let second = registry.prepare();
     second.send(resync(5, &["a", "b", "c", "d"])).await.unwrap();
     first.send(added(2, "b")).await.unwrap();
