@@ -84,6 +84,7 @@ mod capability;
 mod catalogue;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod deadlines;
 mod error;
 mod filter;
 mod health;
@@ -91,6 +92,7 @@ mod identity;
 mod memory;
 mod observed;
 mod observer;
+mod random;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -104,7 +106,7 @@ pub use capability::{Capability, CapabilityName, Requirement};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
-pub use health::{Finding, Reason, Standing, Verdict};
+pub use health::{Answer, CheckPolicy, Checker, Finding, Probe, Reason, Standing, Verdict};
 pub use identity::{AgentId, FencingToken, Incarnation, Instance, TenantId};
 pub use memory::{MemoryRegistry, MemoryRegistryBuilder};
 pub use observed::{Ejection, Outcome};

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
 use super::shared::Shared;
 use crate::selector::scale;
-use crate::{Error, ErrorKind, Registry, Result, Watch};
+use crate::{Error, ErrorKind, Registry, Result, Watch, random};
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -80,8 +79,6 @@ async fn keep_time(shared: &Shared) {
 
 /// Draws a wait of half to all of `longest`, so that many views do not come back at once.
 fn jittered(longest: Duration) -> Duration {
-    // The lower half of a version 7 UUID is random but for its variant bits, which are moved out of the way.
-    let random = (Uuid::now_v7().as_u128() as u64) << 2;
     let half = longest / 2;
-    half + Duration::from_nanos(scale(random, half.as_nanos() as u64))
+    half + Duration::from_nanos(scale(random::draw(), half.as_nanos() as u64))
 }

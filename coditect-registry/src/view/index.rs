@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deadlines::Deadlines;
 use super::offer::Offer;
 use super::pool::Unprepared;
 use super::slow_start::{Ramps, SlowStart};
+use crate::deadlines::Deadlines;
 use crate::{
     AgentRecord, Candidate, CapabilityName, Change, Ejection, InFlight, Instance, Requirement,
     Selector, Standing, TenantId,

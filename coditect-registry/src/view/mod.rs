@@ -1,7 +1,6 @@
 //! A registry's records kept in this process, so that choosing an agent costs no round trip.
 
 mod builder;
-mod deadlines;
 mod follow;
 mod index;
 mod offer;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deadlines::Deadlines;
 use crate::Instance;
+use crate::deadlines::Deadlines;
 use crate::selector::FULL;
 
 /// Gives instances that are new less than their share of the work at first, and more as time passes: their caches are

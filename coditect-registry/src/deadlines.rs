@@ -8,21 +8,21 @@ use crate::Instance;
 
 /// Keeps at most one deadline for each instance; every operation is O(log n).
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     of: HashMap<Instance, Instant>,
     order: BTreeSet<(Instant, Instance)>,
 }
 
 impl Deadlines {
     /// Sets the deadline of an instance, in place of the one it had.
-    pub(super) fn set(&mut self, instance: &Instance, at: Instant) {
+    pub(crate) fn set(&mut self, instance: &Instance, at: Instant) {
         self.clear(instance);
         self.of.insert(instance.clone(), at);
         self.order.insert((at, instance.clone()));
     }
 
     /// Takes back the deadline of an instance; `false` if it had none.
-    pub(super) fn clear(&mut self, instance: &Instance) -> bool {
+    pub(crate) fn clear(&mut self, instance: &Instance) -> bool {
         let Some(at) = self.of.remove(instance) else {
             return false;
         };
@@ -30,12 +30,12 @@ impl Deadlines {
     }
 
     /// Returns the soonest deadline.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)
     }
 
     /// Takes out an instance whose deadline has come, the soonest first.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Instance> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Instance> {
         if self.next()? > now {
             return None;
         }
@@ -44,7 +44,7 @@ impl Deadlines {
         Some(instance)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.of.len()
     }
 }
