@@ -1,7 +1,10 @@
 //! What a view knows, whom it chooses, and that it stays true whatever happens to its watch.
 
 mod equality;
+mod forgetting;
 mod interruption;
+mod newcomers;
+mod stale;
 
 use std::time::Duration;
 
