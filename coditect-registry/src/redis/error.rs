@@ -36,7 +36,7 @@ impl Failure {
     /// Tells whether the same call may succeed in a moment.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { source, .. } => sort(source) == Sort::Transient,
+            Self::Connect { source, .. } => sort(source) != Sort::Permanent,
             Self::ConnectTimeout { .. } | Self::Unanswered { .. } => true,
             Self::Refused(source) => sort(source) == Sort::Transient,
             Self::Foreign { .. } | Self::Strange(_) | Self::Closed => false,
@@ -51,20 +51,21 @@ impl Failure {
     /// Sorts what a command was answered with.
     pub(super) fn of_answer(at: &str, namespace: &str, source: redis::RedisError) -> Self {
         let detail = source.detail().unwrap_or_default();
-        match source.code() {
-            Some("CODITECT") => {
-                return Self::Foreign {
-                    namespace: namespace.to_owned(),
-                    why: detail.to_owned(),
-                };
-            }
-            _ if source.to_string().contains("WRONGTYPE") => {
-                return Self::Foreign {
-                    namespace: namespace.to_owned(),
-                    why: "they hold values of other types".to_owned(),
-                };
-            }
-            _ => {}
+        let foreign = |why: &str| Self::Foreign {
+            namespace: namespace.to_owned(),
+            why: why.to_owned(),
+        };
+        let text = source.to_string();
+        if source.code() == Some("CODITECT") {
+            return foreign(detail);
+        }
+        // Said by scripts too, and then somewhere inside.
+        if text.contains("WRONGTYPE") {
+            return foreign("they hold values of other types");
+        }
+        if is_login_missing(&text) {
+            let at = at.to_owned();
+            return Self::Connect { at, source };
         }
         if sort(&source) == Sort::Lost {
             let at = at.to_owned();
@@ -72,6 +73,13 @@ impl Failure {
         }
         Self::Refused(source)
     }
+}
+
+/// Before the login the server does not even read what is as long as a script, and then it speaks of a protocol error.
+fn is_login_missing(text: &str) -> bool {
+    ["NOAUTH", "WRONGPASS", "unauthenticated"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 /// What a driver's error means.
@@ -164,25 +172,23 @@ impl From<Arc<Failure>> for Error {
 
 fn connect(at: &str, source: &redis::RedisError) -> Error {
     let text = source.to_string();
-    let (kind, context) = if source.kind() == redis::ErrorKind::AuthenticationFailed
-        || text.contains("WRONGPASS")
-        || text.contains("NOAUTH")
-    {
-        let context = format!("redis at {at} refuses the credentials");
-        (ErrorKind::Invalid, context)
-    } else if text.contains("switch database") || text.contains("DB index") {
-        let context = format!("redis at {at} has no such database");
-        (ErrorKind::Invalid, context)
-    } else if source.kind() == redis::ErrorKind::Parse {
-        let context = format!("what listens at {at} is no redis");
-        (ErrorKind::Invalid, context)
-    } else if sort(source) == Sort::Permanent {
-        let context = format!("redis at {at} refuses the connection");
-        (ErrorKind::Invalid, context)
-    } else {
-        let context = format!("no connection to redis at {at}");
-        (ErrorKind::Unavailable, context)
-    };
+    let (kind, context) =
+        if source.kind() == redis::ErrorKind::AuthenticationFailed || is_login_missing(&text) {
+            let context = format!("redis at {at} refuses the credentials");
+            (ErrorKind::Invalid, context)
+        } else if text.contains("switch database") || text.contains("DB index") {
+            let context = format!("redis at {at} has no such database");
+            (ErrorKind::Invalid, context)
+        } else if source.kind() == redis::ErrorKind::Parse {
+            let context = format!("what listens at {at} is no redis");
+            (ErrorKind::Invalid, context)
+        } else if sort(source) == Sort::Permanent {
+            let context = format!("redis at {at} refuses the connection");
+            (ErrorKind::Invalid, context)
+        } else {
+            let context = format!("no connection to redis at {at}");
+            (ErrorKind::Unavailable, context)
+        };
     Error::new(kind, context).with_source(source.clone())
 }
 

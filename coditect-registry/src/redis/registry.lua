@@ -39,8 +39,13 @@ elseif known[1] ~= '1' then
 end
 
 local function tell(count, ...)
-    local seq = call('HINCRBY', meta, 'seq', count)
-    call('XADD', log, 'MAXLEN', '~', HISTORY, int(seq) .. '-0', 'n', count, ...)
+    local id = int(call('HINCRBY', meta, 'seq', count)) .. '-0'
+    local told = redis.pcall('XADD', log, 'MAXLEN', '~', HISTORY, id, 'n', count, ...)
+    if type(told) == 'table' and told.err then
+        -- A stranger has written to it. Who follows finds the gap, and starts over.
+        call('DEL', log)
+        call('XADD', log, id, 'n', count, ...)
+    end
 end
 
 local function key_of(id)

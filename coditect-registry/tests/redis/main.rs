@@ -1,5 +1,15 @@
 //! The registry on real Redis servers: the contract, and what servers, networks and strangers do to it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: a failure is a panic"
+)]
 
+mod connect;
+mod expire;
+mod network;
+mod restart;
+mod route;
+mod stranger;
 mod support;
 
 mod conformance {
