@@ -56,7 +56,7 @@ class Agent:
         self._names = wire.Names(namespace)
         self._offers = {}
         self._publisher = Publisher(url)
-        self._pool = futures.ThreadPoolExecutor(slots, "coditect-handler")
+        self._pool = futures.ThreadPoolExecutor(slots, "handler")
         self._waiting = {priority: collections.deque() for priority in wire.PRIORITIES}
         self._turn = 0
         self._running = {}

@@ -40,7 +40,7 @@ class Publisher(threading.Thread):
     """Publishes for all threads. The broker may block this connection; acknowledgements go by another one."""
 
     def __init__(self, url):
-        super().__init__(name="coditect-publisher", daemon=True)
+        super().__init__(name="publisher", daemon=True)
         self._parameters = parameters(url)
         self._jobs = queue.SimpleQueue()
         self._connection = None
