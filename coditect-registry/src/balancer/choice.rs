@@ -48,8 +48,8 @@ impl Choice {
         self.picked.instance()
     }
 
-    /// Returns the record of the chosen instance as it was then.
-    pub fn record(&self) -> &Arc<AgentRecord> {
+    /// Returns the record of the chosen instance as last heard.
+    pub fn record(&self) -> Arc<AgentRecord> {
         self.picked.record()
     }
 

@@ -10,6 +10,7 @@ use crate::{
     Outcome, Registration, Registry, SlowStart,
 };
 
+mod model;
 mod slow_agent;
 
 const TTL: Duration = Duration::from_secs(3600);

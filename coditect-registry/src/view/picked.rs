@@ -8,26 +8,22 @@ use crate::{AgentRecord, Candidate, InFlight, Instance};
 #[must_use = "the task no longer counts once this is dropped"]
 #[derive(Debug)]
 pub struct Picked {
-    record: Arc<AgentRecord>,
     in_flight: InFlight,
 }
 
 impl Picked {
     pub(super) fn new(in_flight: InFlight) -> Self {
-        Self {
-            record: in_flight.candidate().record(),
-            in_flight,
-        }
+        Self { in_flight }
     }
 
-    /// Returns the record of the chosen instance as it was then.
-    pub fn record(&self) -> &Arc<AgentRecord> {
-        &self.record
+    /// Returns the record of the chosen instance as last heard.
+    pub fn record(&self) -> Arc<AgentRecord> {
+        self.candidate().record()
     }
 
     /// Returns the instance that was chosen.
     pub fn instance(&self) -> &Instance {
-        &self.record.instance
+        self.candidate().instance()
     }
 
     /// Returns the candidate, whose load goes on changing.
