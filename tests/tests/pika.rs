@@ -14,6 +14,8 @@ mod requests;
 mod tasks;
 #[path = "pika/topology.rs"]
 mod topology;
+#[path = "pika/trouble.rs"]
+mod trouble;
 #[path = "pika/wrong.rs"]
 mod wrong;
 

@@ -27,6 +27,7 @@ def say(*words):
 
 threading.Thread(target=end_with_the_test, daemon=True).start()
 logging.basicConfig(level=logging.WARNING)
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 url, name = sys.argv[1], (sys.argv[2:] or ["one"])[0]
 agent = Agent(url, slots=2)
 
