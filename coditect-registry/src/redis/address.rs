@@ -9,7 +9,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo, RedisResult, TlsCertificates, TlsMode, Value,
+    IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode, Value,
 };
 
 use super::error::invalid;
@@ -84,7 +84,10 @@ impl Address {
                 return Err(wrong());
             }
             let url = format!("{scheme}://{login}{host}/{database}");
-            url.into_connection_info().map_err(|_| wrong())
+            let node = url.into_connection_info().map_err(|_| wrong())?;
+            // Answers have another form in each version of the protocol.
+            let settings = node.redis_settings().clone();
+            Ok(node.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2)))
         };
         let nodes = hosts.split(',').map(node).collect::<Result<Vec<_>, _>>()?;
         if tls.is_some() && scheme == "redis" {
@@ -127,8 +130,8 @@ impl Address {
             }
             Route::Cluster => {
                 let mut builder = ClusterClient::builder(self.nodes.clone())
-                    // Repeating is up to the caller, who knows until when it makes sense.
-                    .retries(1)
+                    // For redirections; all else is repeated by the caller, who knows until when it makes sense.
+                    .retries(3)
                     .response_timeout(response);
                 if let Some(tls) = &self.tls {
                     builder = builder.certs(tls.clone());

@@ -28,6 +28,8 @@ pub(super) enum Failure {
     Foreign { namespace: String, why: String },
     #[error("redis gives an answer that this version does not understand: {0}")]
     Strange(&'static str),
+    #[error("registry changes faster than it can be read")]
+    Unsettled,
     #[error("registry is closed")]
     Closed,
 }
@@ -37,7 +39,7 @@ impl Failure {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Connect { source, .. } => sort(source) != Sort::Permanent,
-            Self::ConnectTimeout { .. } | Self::Unanswered { .. } => true,
+            Self::ConnectTimeout { .. } | Self::Unanswered { .. } | Self::Unsettled => true,
             Self::Refused(source) => sort(source) == Sort::Transient,
             Self::Foreign { .. } | Self::Strange(_) | Self::Closed => false,
         }

@@ -22,11 +22,15 @@ local function int(number)
     return string.format('%.0f', number)
 end
 
+local function run_of_server()
+    return string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+
 local function begin()
-    local epoch = int(micros)
+    local epoch, run = int(micros), run_of_server()
     -- Changes of data that are lost cannot be continued.
     call('DEL', log)
-    call('HSET', meta, 'v', '1', 'epoch', epoch, 'seq', epoch, 'token', epoch)
+    call('HSET', meta, 'v', '1', 'epoch', epoch, 'run', run, 'seq', epoch, 'token', epoch)
     return epoch
 end
 
@@ -348,9 +352,8 @@ end
 -- Called after each connect and whenever the server has forgotten this script, as one does that was restarted. Then
 -- agents could not renew for a while, and what has ended meanwhile gets some time to come back.
 function operations.attach()
-    local server = call('INFO', 'server')
     local memory, kept = call('INFO', 'memory'), call('INFO', 'persistence')
-    local run = string.match(server, 'run_id:(%w+)') or ''
+    local run = run_of_server()
     local before = call('HGET', meta, 'run')
     if before ~= run then
         call('HSET', meta, 'run', run)

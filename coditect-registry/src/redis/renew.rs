@@ -88,7 +88,14 @@ async fn run(link: Arc<Link>, mut asked: mpsc::Receiver<Renewal>) {
         }
         // Who has gone meanwhile wants no answer, and no renewal either.
         batch.retain(|renewal| !renewal.answer.is_closed());
-        answer(send(&link, &batch).await, batch);
+        let outcome = send(&link, &batch).await;
+        if outcome.is_err() {
+            // Who came meanwhile need not wait as long again to hear the same.
+            while let Ok(next) = asked.try_recv() {
+                batch.push(next);
+            }
+        }
+        answer(outcome, batch);
     }
 }
 

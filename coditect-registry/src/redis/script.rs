@@ -1,5 +1,7 @@
 //! The one Lua script of the registry, and the keys that it works on.
 
+use std::fmt;
+
 use redis::Cmd;
 
 /// How many entries the log keeps, about: a watcher that is further behind starts over.
@@ -16,7 +18,6 @@ const KEYS: [&str; 9] = [
 ];
 
 /// The script for one namespace.
-#[derive(Debug)]
 pub(super) struct Script {
     text: String,
     hash: String,
@@ -64,6 +65,12 @@ impl Script {
         let log = &self.keys[8];
         command.arg("STREAMS").arg(log).arg(format!("{after}-0"));
         command
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({})", self.hash)
     }
 }
 

@@ -198,7 +198,7 @@ impl Follower {
                 return Ok((replica, after.origin));
             }
         }
-        Err(Failure::Strange("changes faster than they can be read"))
+        Err(Failure::Unsettled)
     }
 
     /// Applies what has changed since the copy was begun; `false` if the log does not reach back so far.
