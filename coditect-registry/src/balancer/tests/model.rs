@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use proptest::prelude::*;
+use proptest::prelude::{ProptestConfig, prop, prop_oneof, proptest};
+use proptest::strategy::Strategy as _;
 
 use super::*;
 use crate::{Candidates, Selector};

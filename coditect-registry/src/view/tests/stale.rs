@@ -15,7 +15,10 @@ fn resync(records: &[AgentRecord]) -> Event {
 async fn stale(limit: Option<Duration>) -> (Arc<Scripted>, View, AgentRecord) {
     let (registry, known) = (Arc::new(Scripted::default()), record("a", &["1.0.0"]));
     let first = registry.prepare();
-    first.send(resync(&[known.clone()])).await.unwrap();
+    first
+        .send(resync(std::slice::from_ref(&known)))
+        .await
+        .unwrap();
     let view = View::builder()
         .with_stale_limit(limit)
         .follow(Arc::clone(&registry) as _)
