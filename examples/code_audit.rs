@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p coditect-examples --example code_audit -- PATH \
-//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR]
+//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR] [--bus amqp://…]
 //! ```
 //!
 //! The user states one task, `audit`. An orchestrator walks the tree and expands it into one analysis
@@ -11,7 +11,11 @@
 //! Markdown and a self-contained HTML page with a picture of the run. The agents are in
 //! `src/code_audit/agents.rs`, what submits and follows the run is in `src/code_audit/audit.rs`.
 //!
-//! It runs in one process with nothing installed. Ctrl-C cancels the run and reports what was done.
+//! It runs in one process with nothing installed. With `--bus` the agents that analyse are in other processes, on this or
+//! other machines: see `code_audit_worker.rs`. As these may not see the tree, each task then carries its file, and what
+//! matters of the files around it. The report is the same.
+//!
+//! Ctrl-C cancels the run and reports what was done.
 
 use std::process::ExitCode;
 

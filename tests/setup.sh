@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the servers that the tests start for themselves (Debian 12, as root or with sudo). No service is started,
-# now or at the next boot: tests run servers of their own, on free ports and with data of their own. Quick when all is
-# there already.
+# Installs what the tests need (Debian 12, as root or with sudo): the servers that they start for themselves, and, with
+# `tests/python.sh`, the Python of the agents in that language. No service is started, now or at the next boot: tests
+# run servers of their own, on free ports and with data of their own. Quick when all is there already.
 set -eu
 
 # The package and a file of it that the tests use.
@@ -13,9 +13,12 @@ redis-server /usr/bin/redis-server
 missing=$(printf '%s' "$wanted" | while read -r package file; do
     [ -z "$package" ] || [ -e "$file" ] || printf '%s ' "$package"
 done)
+# The file of this one bears the version of Python.
+python3 -c 'import ensurepip' 2>/dev/null || missing="${missing}python3 python3-venv "
 missing=${missing% }
 if [ -z "$missing" ]; then
-    echo "tests/setup.sh: all servers are there."
+    "$(dirname "$0")/python.sh"
+    echo "tests/setup.sh: all servers and packages are there."
     exit 0
 fi
 
@@ -31,7 +34,8 @@ if [ "$(id -u)" -ne 0 ]; then
         echo "tests/setup.sh has to install $missing: run it as root, or install sudo." >&2
         exit 1
     fi
-    exec sudo sh "$0"
+    sudo sh "$0" --packages-only
+    exec "$(dirname "$0")/python.sh"
 fi
 
 echo "tests/setup.sh: installing $missing"
@@ -61,3 +65,6 @@ if [ -d /run/systemd/system ]; then
         systemctl disable "$package" || true
     done
 fi
+
+# As root on behalf of somebody else: the folder of the Python shall be theirs.
+[ "${1-}" = --packages-only ] || "$(dirname "$0")/python.sh"

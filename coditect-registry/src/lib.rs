@@ -7,15 +7,17 @@
 //! themselves; no one has to notice first.
 //!
 //! Whoever has tasks to give follows the registry with a [`View`]: a copy in the same process, kept true by the
-//! registry's [`Watch`]. A task states a [`Requirement`] such as `summarize@^1.2`; the view knows who meets it, a
-//! [`Selector`] chooses one of them, and [`Picked`] counts the task as in flight there until it is dropped. None of this
-//! does I/O: a pick among 10,000 agents takes less than a microsecond.
+//! registry's [`Watch`]. A task states a [`Requirement`] such as `summarize@^1.2`; the view knows who meets it, and a
+//! [`Balancer`] chooses one of them. Its [`Choice`] counts the task as in flight there until it is dropped, and takes the
+//! outcome, from which the next choices learn. None of this does I/O: a pick among 10,000 agents that offer five
+//! capabilities each takes less than a microsecond (`cargo bench -p coditect-registry --bench selection`).
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
 //! use coditect_registry::{
-//!     AgentRecord, Capability, Health, Incarnation, LeastConnections, Load, MemoryRegistry, Registry, View,
+//!     AgentRecord, Balancer, Capability, Health, Incarnation, Load, MemoryRegistry, Outcome, Registry, View,
 //! };
+//! use tokio::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,9 +32,12 @@
 //! let registration = registry.register(record, Duration::from_secs(10)).await?;
 //! changed.await;
 //!
-//! // A coordinator chooses it for a task; the random number is handed in.
-//! let picked = view.pick(&"summarize@^1.2".parse()?, &LeastConnections, 42).ok_or("unserved")?;
-//! assert_eq!(picked.instance(), &registration.instance);
+//! // A coordinator chooses it for a task; the time and the random number are handed in.
+//! let balancer = Balancer::new(view.clone());
+//! let now = Instant::now();
+//! let choice = balancer.pick(&"summarize@^1.2".parse()?, now, 42).ok_or("unserved")?;
+//! assert_eq!(choice.instance(), &registration.instance);
+//! choice.done(Outcome::Succeeded, now.elapsed());
 //!
 //! // The worker's heartbeat says that it wants no more work.
 //! let changed = view.changed();
@@ -62,12 +67,53 @@
 //!
 //! # Choosing
 //!
-//! | selector | chooses | cost among *n* |
+//! Who meets a requirement is chosen from in tiers, and the first that is not empty counts: an agent's own tenant before
+//! those who serve all; among each, the ready, then the degraded, then those who are set aside. Within a tier a selector
+//! decides. [`Strategy`] names them for settings, a [`Policy`] takes one, or a [`Selector`] of your own:
+//!
+//! | selector | `Strategy` | chooses | cost among *n* |
+//! |---|---|---|---|
+//! | [`RoundRobin`] | `round-robin` | each in turn, exactly | O(1) |
+//! | [`PowerOfTwoChoices`] | `two-choices` | the less loaded of two drawn at random; the usual one | O(1) |
+//! | [`PeakEwma`] | `peak-ewma` | of two drawn at random the one expected to be done sooner | O(1) |
+//! | [`Weighted`] | `weighted` | at random, in proportion to the capacities | O(log n) |
+//! | [`LeastConnections`] | `least-connections` | the least loaded of all, exactly | O(log n), and again when a task ends |
+//!
+//! Loads are compared for the capacity, which is [`Weight`] × slots. Take `peak-ewma` where the speed of agents differs,
+//! `least-connections` where one process gives all the work, `weighted` where many do and reports are old, `round-robin`
+//! where every agent and every task are alike. What they make of one agent in ten that is ten times slower is printed by
+//! `cargo test -p coditect-registry slow_agent -- --nocapture`.
+//!
+//! On top of the selector:
+//!
+//! - **In-flight counts** are held by guards, so they are right after panics and cancellations; another incarnation is
+//!   another candidate, so they are right after crashes. The reports of agents tell what other processes have given them.
+//! - **[`SlowStart`]** (of the view) gives who is new a part of its capacity at first.
+//! - **[`Ejection`]** (of the policy) sets aside who fails in a row, or much more than the others do; for longer each time,
+//!   never all of them, and never so that nobody is left.
+//! - **[`Choice::lost`]** tells the moment at which the instance leaves the registry or is evicted, so that the task goes
+//!   elsewhere at once.
+//!
+//! # Health
+//!
+//! | is judged by | tells | seen in |
 //! |---|---|---|
-//! | [`RoundRobin`] | each in turn, exactly | O(1) |
-//! | [`PowerOfTwoChoices`] | the less loaded of two drawn at random | O(1) |
-//! | [`Weighted`] | at random, in proportion to the weights | O(log n) |
-//! | [`LeastConnections`] | the least loaded of all for its weight, exactly | O(log n), and again when a task ends |
+//! | the lease | that its process lives | the record is there |
+//! | itself, by `renew` and `update` | whether it wants work ([`Health`]), and why ([`Reason`]) | `health`, `health_reason` |
+//! | a [`Checker`], by [`Registry::judge`] | whether it answers ([`Verdict`]), and why | `verdict` |
+//! | each balancer | whether tasks of a capability succeed there | [`Candidate::success_rate`], [`Candidate::ejected_until`] |
+//!
+//! [`AgentRecord::standing`] is the worse of what an instance reports and what a checker has found. An evicted instance keeps
+//! its lease, is chosen by nobody, and comes back when it answers again, or when it registers anew. A checker asks on the
+//! way on which tasks go, by a [`Probe`] that the caller brings. [`View::catalogue`] lists what is on offer, and how those
+//! are who offer it.
+//!
+//! # When the registry is out of reach
+//!
+//! Choices go on from the view, which says since when it has been [stale](View::stale_since); after a
+//! [limit](ViewBuilder::with_stale_limit) (5 minutes, if not set) picks give nothing. A gap in the watch, or a new one,
+//! begins with a resync that changes only what differs: counts and observations stay. If a registry comes back without
+//! most of those it knew, they stay for a [grace](ViewBuilder::with_grace) until they have registered again.
 //!
 //! # Backends
 //!
@@ -79,35 +125,45 @@
 //!
 //! - `test-util`: the conformance suite.
 
+mod balancer;
 mod capability;
 mod catalogue;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod deadlines;
 mod error;
 mod filter;
 mod health;
 mod identity;
 mod memory;
+mod observed;
 mod observer;
+mod random;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod registry;
 mod selector;
 mod view;
 mod watch;
 
+pub use balancer::{Balancer, Choice, Policy, Strategy};
 pub use capability::{Capability, CapabilityName, Requirement};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
-pub use health::{Finding, Reason, Standing, Verdict};
+pub use health::{Answer, CheckPolicy, Checker, Finding, Probe, Reason, Standing, Verdict};
 pub use identity::{AgentId, FencingToken, Incarnation, Instance, TenantId};
 pub use memory::{MemoryRegistry, MemoryRegistryBuilder};
+pub use observed::{Ejection, Outcome};
 pub use observer::{NoObserver, Observer};
 pub use record::{AgentRecord, Health, Load, Weight};
+#[cfg(feature = "redis")]
+pub use redis::{Hazard, RedisRegistry, RedisRegistryBuilder};
 pub use registry::{MAX_TTL, MIN_TTL, Registration, Registry, validate_ttl};
 pub use selector::{
-    Candidate, Candidates, InFlight, LeastConnections, PowerOfTwoChoices, RoundRobin, Selector,
-    Weighted,
+    Candidate, Candidates, InFlight, LeastConnections, PeakEwma, PowerOfTwoChoices, RoundRobin,
+    Selector, Weighted,
 };
-pub use view::{Picked, TenantView, View};
+pub use view::{Picked, SlowStart, TenantView, View, ViewBuilder};
 pub use watch::{Change, Event, RemovalReason, Watch};

@@ -1,6 +1,8 @@
 //! Who is told what happens in a registry or a view, for metrics; switching it on changes no behaviour.
 
-use crate::{ErrorKind, Instance, Registration, RemovalReason, Verdict};
+use std::time::Duration;
+
+use crate::{CapabilityName, ErrorKind, Instance, Registration, RemovalReason, Verdict};
 
 /// Is told what happens; every method does nothing by default.
 ///
@@ -24,6 +26,16 @@ pub trait Observer: Send + Sync + 'static {
     /// A checker's verdict on an instance has been set, or taken back.
     fn judged(&self, instance: &Instance, verdict: Option<&Verdict>) {
         let _ = (instance, verdict);
+    }
+
+    /// A balancer has set an instance aside for a capability, because it fails there.
+    fn ejected(&self, instance: &Instance, capability: &CapabilityName, duration: Duration) {
+        let _ = (instance, capability, duration);
+    }
+
+    /// An instance that was ejected is given tasks of the capability again.
+    fn readmitted(&self, instance: &Instance, capability: &CapabilityName) {
+        let _ = (instance, capability);
     }
 
     /// An instance is gone.

@@ -89,15 +89,22 @@
 //! service's error to be `From<`[`Error`]`>`, which a boxed error is.
 
 mod backoff;
+pub mod breaker;
 mod classification;
 mod deadline;
 mod error;
 mod millis;
 mod random;
 pub mod retry;
+mod sync;
 pub mod timeout;
 
 pub use backoff::{Backoff, Jitter};
+pub use breaker::{
+    Admission, Breaker, BreakerMachine, BreakerObserver, BreakerPermit, BreakerPolicy,
+    BreakerPolicyBuilder, BreakerState, Breakers, CallOutcome, Cause, CircuitBreaker,
+    CircuitBreakerLayer, PickBreaker, Transition, Window,
+};
 pub use classification::{Classification, Classify, retry_errors};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};

@@ -70,6 +70,7 @@ pub mod memory;
 
 mod blackboard;
 mod checkpoint;
+mod draft;
 mod election;
 mod error;
 mod lease;

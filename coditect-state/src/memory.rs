@@ -6,10 +6,8 @@
 //! that has fallen behind by more than the history gets a conflict, so an idle one cannot make memory grow for ever.
 
 mod apply;
-mod buffer;
 mod config;
 mod history;
-mod merge;
 mod transaction;
 
 #[cfg(test)]
@@ -20,9 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 pub use self::config::MemoryStoreBuilder;
@@ -32,7 +28,7 @@ use crate::error::Result;
 use crate::observer::StateObserver;
 use crate::store::{Capabilities, Limits, StateStore};
 use crate::transaction::Transaction;
-use crate::watch::{Watch, WatchNotifier};
+use crate::watch::{Watch, WatchTable};
 
 /// Keeps everything in memory; clones share it.
 ///
@@ -61,9 +57,7 @@ struct Shared {
 /// What the lock guards.
 struct Inner {
     history: History,
-    watches: FxHashMap<Bytes, WatchNotifier>,
-    /// How many watches there may be before the unused ones are looked for.
-    sweep_at: usize,
+    watches: WatchTable,
 }
 
 impl MemoryStore {
@@ -80,8 +74,7 @@ impl MemoryStore {
     fn from_builder(builder: MemoryStoreBuilder) -> Self {
         let inner = Inner {
             history: History::new(builder.history),
-            watches: FxHashMap::default(),
-            sweep_at: 64,
+            watches: WatchTable::default(),
         };
         let shared = Shared {
             inner: Mutex::new(inner),
@@ -102,32 +95,6 @@ impl Default for MemoryStore {
     }
 }
 
-impl Inner {
-    fn watch(&mut self, key: &[u8]) -> Watch {
-        if let Some(notifier) = self.watches.get(key) {
-            return notifier.subscribe();
-        }
-        if self.watches.len() >= self.sweep_at {
-            self.watches.retain(|_, notifier| !notifier.is_unused());
-            self.sweep_at = (self.watches.len() * 2).max(64);
-        }
-        let notifier = WatchNotifier::new();
-        let watch = notifier.subscribe();
-        self.watches.insert(Bytes::copy_from_slice(key), notifier);
-        watch
-    }
-
-    fn notify(&mut self, key: &[u8]) {
-        if let Some(notifier) = self.watches.get(key) {
-            if notifier.is_unused() {
-                self.watches.remove(key);
-            } else {
-                notifier.notify();
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl StateStore for MemoryStore {
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
@@ -135,7 +102,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn watch(&self, key: &[u8]) -> Result<Watch> {
-        Ok(self.shared.inner.lock().watch(key))
+        Ok(self.shared.inner.lock().watches.watch(key))
     }
 
     async fn now(&self) -> Result<SystemTime> {

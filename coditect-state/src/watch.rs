@@ -1,7 +1,10 @@
 //! Watches: being told that a key has changed.
 
+mod table;
+
 use tokio::sync::watch;
 
+pub(crate) use self::table::WatchTable;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Waits for changes of one key.

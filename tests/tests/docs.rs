@@ -254,12 +254,71 @@ fn the_readme_states_the_rust_version_of_the_workspace() {
     assert!(readme.contains(&format!("Rust version is {version}.")));
 }
 
+/// The names in a text that begin like the SDK's headers and stand between such marks.
+fn headers(text: &str, mark: char) -> BTreeSet<String> {
+    let quoted = text.split(mark).skip(1).step_by(2);
+    let named = quoted.filter(|name| {
+        let word = |c: char| c.is_ascii_lowercase() || c == '-';
+        name.starts_with("coditect-") && name.chars().all(word)
+    });
+    named.map(str::to_owned).collect()
+}
+
+/// The names in the first column of a page's table whose head begins so.
+fn first_column(page: &str, head: &str) -> BTreeSet<String> {
+    let (_, table) = page.split_once(head).expect(head);
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    rows.flat_map(|row| headers(row.split('|').nth(1).unwrap(), '`'))
+        .collect()
+}
+
+#[test]
+fn the_headers_of_the_wire_are_those_of_the_code() {
+    let page = read("docs/wire.md");
+    let core = headers(&read("coditect-core/src/wire/mod.rs"), '"');
+    assert!(core.len() > 10, "{core:?}");
+    assert_eq!(first_column(&page, "| header | on | value |"), core);
+
+    let code = read("coditect-bus/src/rabbitmq/wire.rs");
+    let (before_tests, _) = code.split_once("struct Story").unwrap();
+    // A prefix is no header.
+    let bus: BTreeSet<_> = headers(before_tests, '"');
+    let bus: BTreeSet<_> = bus.into_iter().filter(|it| !it.ends_with('-')).collect();
+    assert!(bus.len() > 8, "{bus:?}");
+    assert_eq!(
+        first_column(&page, "| header of the bus | value | on |"),
+        bus
+    );
+}
+
+#[test]
+fn what_the_agent_in_python_writes_is_on_the_page_that_it_is_made_of() {
+    let page = read("docs/wire.md");
+    let mut found = 0;
+    for name in ["agent", "attempt", "request", "wire"] {
+        let code = read(format!("examples/python/coditect/{name}.py"));
+        for header in headers(&code, '"') {
+            found += 1;
+            assert!(page.contains(&header), "{name}.py: {header}");
+        }
+    }
+    assert!(found > 8, "only {found}");
+}
+
 #[test]
 fn what_is_wrong_is_found() {
     let page = "# One two\n[a](x.md) and [b](#one-two)\n```sh\n[c](y.md)\n```\n";
     assert_eq!(links(page), ["x.md", "#one-two"]);
     assert!(anchors(page).contains("one-two"));
     assert_eq!(blocks(page, "sh"), ["[c](y.md)\n"]);
+    let table = "| header |\n|---|\n| `coditect-a` | `coditect-no` |\n| `b` |\n\n`coditect-c`";
+    assert_eq!(
+        Vec::from_iter(first_column(table, "| header |")),
+        ["coditect-a"]
+    );
     let readme = root().join("README.md");
     assert!(fault(&readme, "nowhere.md").is_some());
     assert!(fault(&readme, "README.md#nothing-of-the-kind").is_some());

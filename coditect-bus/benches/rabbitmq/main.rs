@@ -1,8 +1,9 @@
 //! Measures the RabbitMQ bus against hand-written `lapin` loops: same broker, queue kind, persistence, confirms, prefetch and payload,
 //! in the same run and turn by turn.
 //!
-//! `cargo bench -p coditect-bus --features rabbitmq --bench rabbitmq` starts a private broker and prints medians and ratios. Nothing
-//! here passes or fails.
+//! `cargo bench -p coditect-bus --features rabbitmq --bench rabbitmq` starts a private broker and prints, for each job, the median of many
+//! short rounds, their quartiles, and the median of the ratios of neighbouring rounds, which what else the machine does moves least.
+//! Words after `--` choose jobs (`work`, `request`, `subscribe`) and kinds of queue (`quorum`, `classic`). Nothing here passes or fails.
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,8 @@
 )]
 
 mod plain;
+mod request;
+mod rounds;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -22,94 +25,138 @@ use coditect_harness::{RabbitMq, Vhost};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-/// Messages of one sample.
-const TASKS: usize = 4_000;
-const REQUESTS: usize = 1_000;
-const COPIES: usize = 1_000;
+use rounds::Rounds;
+
+/// Messages of one round.
+const TASKS: usize = 2_000;
+const REQUESTS: usize = 400;
+const COPIES: usize = 500;
 const SUBSCRIBERS: usize = 10;
-const SAMPLES: usize = 3;
 const PREFETCH: u16 = 64;
 /// Publishes in flight of one publisher.
 const IN_FLIGHT: usize = 256;
-const PAYLOAD: &[u8] = &[7; 256];
+const PAYLOAD: &[u8] = &[b'7'; 256];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
+    let chosen = Chosen::from_arguments();
     let broker = RabbitMq::start().await.unwrap();
-    for kind in [QueueKind::Quorum, QueueKind::Classic] {
-        println!("{kind:?} queues");
+    for (kind, name) in [
+        (QueueKind::Quorum, "quorum"),
+        (QueueKind::Classic, "classic"),
+    ] {
+        if !chosen.has(name, &["quorum", "classic"]) {
+            continue;
+        }
+        println!("{name} queues");
         let vhost = broker.vhost().await.unwrap();
         let plain = plain::Plain::connect(&vhost.url(), kind).await;
         let bus = connect(&vhost, kind).await;
-
-        let (mut ours, mut single, mut batched) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..SAMPLES {
-            single.push(plain.work_queue(TASKS, 1).await);
-            ours.push(work_queue(&bus).await);
-            batched.push(plain.work_queue(TASKS, 32).await);
+        let is_chosen = |job| chosen.has(job, &["work", "request", "subscribe"]);
+        if is_chosen("work") {
+            measure_work(&plain, &bus).await;
         }
-        let ours = rate(TASKS, median(ours));
-        report(
-            "work queue with results, tasks/s",
-            ours,
-            "lapin, acks one by one",
-            rate(TASKS, median(single)),
-        );
-        report(
-            "",
-            ours,
-            "lapin, acks 32 at once",
-            rate(TASKS, median(batched)),
-        );
-
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..SAMPLES {
-            theirs.extend(plain.request_reply(REQUESTS).await);
-            ours.extend(request_reply(&bus).await);
+        if is_chosen("request") {
+            measure_requests(&plain, &bus).await;
         }
-        for (name, share) in [
-            ("request-reply p50, µs", 0.5),
-            ("request-reply p99, µs", 0.99),
-        ] {
-            report(
-                name,
-                percentile(&mut ours, share),
-                "lapin",
-                percentile(&mut theirs, share),
-            );
+        if is_chosen("subscribe") {
+            measure_copies(&plain, &bus).await;
         }
-
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..SAMPLES {
-            theirs.push(plain.publish_subscribe(COPIES, SUBSCRIBERS).await);
-            ours.push(publish_subscribe(&bus).await);
-        }
-        let copies = COPIES * SUBSCRIBERS;
-        report(
-            "publish-subscribe 1 to 10, copies/s",
-            rate(copies, median(ours)),
-            "lapin",
-            rate(copies, median(theirs)),
-        );
         bus.close().await.unwrap();
         plain.close().await;
     }
 }
 
-fn report(name: &str, ours: f64, other: &str, theirs: f64) {
-    println!(
-        "{name:36} {ours:>10.0}   {other:24} {theirs:>10.0}   ratio {:.2}",
-        ours / theirs
+/// What the arguments ask for.
+struct Chosen(Vec<String>);
+
+impl Chosen {
+    fn from_arguments() -> Self {
+        let words = std::env::args().skip(1);
+        Self(words.filter(|word| !word.starts_with('-')).collect())
+    }
+
+    /// Says whether one of `all` is asked for, by its name or because none of them is named.
+    fn has(&self, name: &str, all: &[&str]) -> bool {
+        let is_named = |name: &str| self.0.iter().any(|word| word == name);
+        is_named(name) || !all.iter().any(|name| is_named(name))
+    }
+}
+
+async fn measure_work(plain: &plain::Plain, bus: &RabbitMqBus) {
+    const ROUNDS: usize = 9;
+    let (mut ours, mut single, mut batched) =
+        (Rounds::default(), Rounds::default(), Rounds::default());
+    for _ in 0..ROUNDS {
+        single.push(rate(TASKS, plain.work_queue(TASKS, 1).await));
+        ours.push(rate(TASKS, work_queue(bus).await));
+        batched.push(rate(TASKS, plain.work_queue(TASKS, 32).await));
+    }
+    rounds::report(
+        "work queue with results, tasks/s",
+        &ours,
+        "lapin, acks one by one",
+        &single,
+    );
+    rounds::report("", &ours, "lapin, acks 32 at once", &batched);
+}
+
+async fn measure_requests(plain: &plain::Plain, bus: &RabbitMqBus) {
+    const ROUNDS: usize = 21;
+    let theirs = plain.questions().await;
+    let ours = request::Questions::start(bus).await;
+    // The first rounds warm both up.
+    for _ in 0..2 {
+        theirs.ask(REQUESTS).await;
+        ours.ask(REQUESTS).await;
+    }
+    let shares = [
+        ("request-reply p50, µs", 0.5),
+        ("request-reply p99, µs", 0.99),
+    ];
+    let mut rounds = shares.map(|_| (Rounds::default(), Rounds::default()));
+    for number in 0..ROUNDS {
+        // Each goes first as often as the other.
+        let (mut our_times, mut their_times) = if number % 2 == 0 {
+            let first = ours.ask(REQUESTS).await;
+            (first, theirs.ask(REQUESTS).await)
+        } else {
+            let first = theirs.ask(REQUESTS).await;
+            (ours.ask(REQUESTS).await, first)
+        };
+        for ((_, share), (ours, theirs)) in shares.iter().zip(&mut rounds) {
+            ours.push(percentile(&mut our_times, *share));
+            theirs.push(percentile(&mut their_times, *share));
+        }
+    }
+    for ((name, _), (ours, theirs)) in shares.iter().zip(&rounds) {
+        rounds::report(name, ours, "lapin", theirs);
+    }
+    ours.end().await;
+    theirs.end().await;
+}
+
+async fn measure_copies(plain: &plain::Plain, bus: &RabbitMqBus) {
+    const ROUNDS: usize = 9;
+    let (mut ours, mut theirs) = (Rounds::default(), Rounds::default());
+    let copies = COPIES * SUBSCRIBERS;
+    for _ in 0..ROUNDS {
+        theirs.push(rate(
+            copies,
+            plain.publish_subscribe(COPIES, SUBSCRIBERS).await,
+        ));
+        ours.push(rate(copies, publish_subscribe(bus).await));
+    }
+    rounds::report(
+        "publish-subscribe 1 to 10, copies/s",
+        &ours,
+        "lapin",
+        &theirs,
     );
 }
 
 fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
-}
-
-fn median(mut samples: Vec<Duration>) -> Duration {
-    samples.sort();
-    samples[samples.len() / 2]
 }
 
 /// In microseconds.
@@ -121,7 +168,7 @@ fn percentile(samples: &mut [Duration], share: f64) -> f64 {
 async fn connect(vhost: &Vhost<'_>, kind: QueueKind) -> RabbitMqBus {
     let builder = RabbitMqBus::builder(vhost.url()).with_queue_kind(kind);
     let bus = builder.connect().await.unwrap();
-    for name in ["tasks", "results", "questions"] {
+    for name in ["tasks", "results"] {
         bus.declare(QueueSpec::new(queue(name))).await.unwrap();
     }
     bus
@@ -189,38 +236,6 @@ async fn work_queue(bus: &RabbitMqBus) -> Duration {
     publisher.await.unwrap();
     worker.await.unwrap();
     start.elapsed()
-}
-
-async fn request_reply(bus: &RabbitMqBus) -> Vec<Duration> {
-    let mut questions = bus.subscribe(from("questions")).await.unwrap();
-    let answers = queue("answers");
-    bus.declare(QueueSpec::temporary(answers.clone()))
-        .await
-        .unwrap();
-    let mut replies = bus.subscribe(from("answers")).await.unwrap();
-    let responder = {
-        let bus = bus.clone();
-        tokio::spawn(async move {
-            for _ in 0..REQUESTS {
-                let question = questions.recv().await.unwrap();
-                let to = question.envelope().reply_to().unwrap().clone().into();
-                bus.publish(&to, Envelope::new(PAYLOAD)).await.unwrap();
-                question.ack().await.unwrap();
-            }
-        })
-    };
-    let to = queue("questions").into();
-    let mut took = Vec::with_capacity(REQUESTS);
-    for _ in 0..REQUESTS {
-        let start = Instant::now();
-        let question = Envelope::new(PAYLOAD).with_reply_to(answers.clone());
-        bus.publish(&to, question).await.unwrap();
-        let reply = replies.recv().await.unwrap();
-        took.push(start.elapsed());
-        reply.ack().await.unwrap();
-    }
-    responder.await.unwrap();
-    took
 }
 
 async fn publish_subscribe(bus: &RabbitMqBus) -> Duration {

@@ -1,15 +1,22 @@
 //! The same jobs by hand, as one writes them with nothing but `lapin`: two connections, confirms, persistent messages.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::QueueKind;
 use futures::stream::{FuturesUnordered, StreamExt};
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind,
+    PublisherConfirm,
+};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{IN_FLIGHT, PAYLOAD, PREFETCH};
@@ -118,7 +125,7 @@ impl Plain {
                 let mut last = 0;
                 for _ in 0..at_once.min(left) {
                     last = tasks.next().await.unwrap().unwrap().delivery_tag;
-                    confirms.push(begin(&answerer, "", "plain.results").await);
+                    confirms.push(begin(&answerer, "", "plain.results", properties()).await);
                 }
                 left -= confirms.len();
                 for confirm in confirms {
@@ -147,7 +154,8 @@ impl Plain {
         start.elapsed()
     }
 
-    pub(crate) async fn request_reply(&self, count: usize) -> Vec<Duration> {
+    /// Begins to answer questions, and returns what asks them.
+    pub(crate) async fn questions(&self) -> Questions {
         let (_channel, mut questions) = self.consumer("plain.questions").await;
         let channel = self.consuming.create_channel().await.unwrap();
         let mut arguments = FieldTable::default();
@@ -157,38 +165,30 @@ impl Plain {
             .await
             .unwrap();
         let reply_to = reply.name().clone();
-        let (_reply_channel, mut replies) = self.consumer(reply_to.as_str()).await;
-        let (asker, answerer) = (self.publisher().await, self.publisher().await);
+        let (reply_channel, replies) = self.consumer(reply_to.as_str()).await;
+        let (publisher, answerer) = (self.publisher().await, self.publisher().await);
         let responder = tokio::spawn(async move {
-            for _ in 0..count {
-                let question = questions.next().await.unwrap().unwrap();
+            let _channel = _channel;
+            while let Some(question) = questions.next().await {
+                let question = question.unwrap();
                 let to = question.properties.reply_to().clone().unwrap();
-                publish(&answerer, "", to.as_str()).await;
+                let id = question.properties.correlation_id().clone().unwrap();
+                let properties = properties().with_correlation_id(id);
+                send(&answerer, "", to.as_str(), properties).await;
                 question.ack(BasicAckOptions::default()).await.unwrap();
             }
         });
-        let mut took = Vec::with_capacity(count);
-        for _ in 0..count {
-            let start = Instant::now();
-            let properties = properties().with_reply_to(reply_to.clone());
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..Default::default()
-            };
-            let sent = asker.basic_publish(
-                "".into(),
-                "plain.questions".into(),
-                options,
-                PAYLOAD,
-                properties,
-            );
-            sent.await.unwrap().await.unwrap();
-            let reply = replies.next().await.unwrap().unwrap();
-            took.push(start.elapsed());
-            reply.ack(BasicAckOptions::default()).await.unwrap();
+        let asker = Asker {
+            publisher,
+            reply_to,
+            _channel: reply_channel,
+            replies,
+            asked: 0,
+        };
+        Questions {
+            asker: Arc::new(Mutex::new(asker)),
+            responder,
         }
-        responder.await.unwrap();
-        took
     }
 
     pub(crate) async fn publish_subscribe(&self, count: usize, subscribers: usize) -> Duration {
@@ -244,30 +244,85 @@ impl Plain {
     }
 }
 
+/// A responder, and who asks it.
+pub(crate) struct Questions {
+    asker: Arc<Mutex<Asker>>,
+    responder: JoinHandle<()>,
+}
+
+struct Asker {
+    publisher: Channel,
+    reply_to: ShortString,
+    _channel: Channel,
+    replies: Consumer,
+    asked: usize,
+}
+
+impl Questions {
+    /// Asks so many questions, one after the other, and returns how long each took.
+    pub(crate) async fn ask(&self, count: usize) -> Vec<Duration> {
+        let asker = Arc::clone(&self.asker);
+        let asking = tokio::spawn(async move {
+            let mut asker = asker.lock().await;
+            let mut took = Vec::with_capacity(count);
+            for _ in 0..count {
+                let start = Instant::now();
+                let reply = asker.ask().await;
+                took.push(start.elapsed());
+                reply.ack(BasicAckOptions::default()).await.unwrap();
+            }
+            took
+        });
+        asking.await.unwrap()
+    }
+
+    pub(crate) async fn end(self) {
+        self.responder.abort();
+    }
+}
+
+impl Asker {
+    async fn ask(&mut self) -> Delivery {
+        self.asked += 1;
+        let id = ShortString::from(self.asked.to_string());
+        let properties = properties()
+            .with_reply_to(self.reply_to.clone())
+            .with_correlation_id(id.clone());
+        send(&self.publisher, "", "plain.questions", properties).await;
+        let reply = self.replies.next().await.unwrap().unwrap();
+        assert_eq!(reply.properties.correlation_id().as_ref(), Some(&id));
+        reply
+    }
+}
+
 fn properties() -> BasicProperties {
     BasicProperties::default().with_delivery_mode(2)
 }
 
-async fn begin(channel: &Channel, exchange: &str, key: &str) -> lapin::PublisherConfirm {
+async fn begin(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    properties: BasicProperties,
+) -> PublisherConfirm {
     let options = BasicPublishOptions {
         mandatory: true,
         ..Default::default()
     };
     channel
-        .basic_publish(exchange.into(), key.into(), options, PAYLOAD, properties())
+        .basic_publish(exchange.into(), key.into(), options, PAYLOAD, properties)
         .await
         .unwrap()
 }
 
+/// Publishes a message and waits for its confirm.
+async fn send(channel: &Channel, exchange: &str, key: &str, properties: BasicProperties) {
+    let confirm = begin(channel, exchange, key, properties).await;
+    assert!(confirm.await.unwrap().take_message().is_none());
+}
+
 async fn publish(channel: &Channel, exchange: &str, key: &str) {
-    assert!(
-        begin(channel, exchange, key)
-            .await
-            .await
-            .unwrap()
-            .take_message()
-            .is_none()
-    );
+    send(channel, exchange, key, properties()).await;
 }
 
 async fn publish_many(channel: &Channel, exchange: &str, key: &str, count: usize) {

@@ -140,14 +140,14 @@ impl Requester {
             waiting: &self.waiting,
         };
         let asked = async {
-            self.bus.publish(to, envelope).await?;
-            answered.await.map_err(|_| {
-                Error::new(
-                    ErrorKind::Unavailable,
-                    "reply queue was lost before the answer came",
-                )
-                .with_outcome_unknown()
-            })
+            let mut answered = answered;
+            // An answer is as good a confirm as the broker's, and may overtake it.
+            tokio::select! {
+                biased;
+                published = self.bus.publish(to, envelope) => published?,
+                answer = &mut answered => return answer.map_err(|_| lost()),
+            }
+            answered.await.map_err(|_| lost())
         };
         let answer = tokio::time::timeout(patience, asked).await.map_err(|_| {
             Error::new(
@@ -257,6 +257,14 @@ impl Demultiplexer {
             self.bus.observer().late_reply(&self.reply_to, &envelope);
         }
     }
+}
+
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "reply queue was lost before the answer came",
+    )
+    .with_outcome_unknown()
 }
 
 async fn subscribe(bus: &dyn MessageBus, queue: &QueueName) -> Result<Consumer, Error> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -35,8 +36,6 @@ pub struct Responder {
 /// How long a question whose answer could not be published stays away.
 const ANSWER_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-const ONE: NonZeroUsize = NonZeroUsize::MIN;
-
 impl Responder {
     pub(super) async fn start<Q, A, E, F, Fut>(
         bus: Arc<dyn MessageBus>,
@@ -53,18 +52,18 @@ impl Responder {
     {
         let handler = Arc::new(handler);
         let stop = CancellationToken::new();
+        // One prefetch for all workers: no question waits here while one of them is idle, and none is held ahead.
+        let subscription = Subscription::queue(queue).with_prefetch(concurrency);
+        let consumer = Arc::new(Mutex::new(bus.subscribe(subscription).await?));
         let mut workers = JoinSet::new();
         for _ in 0..concurrency.get() {
-            // Competing consumers of one question each, so that no idle worker waits behind a busy one.
-            let consumer = bus
-                .subscribe(Subscription::queue(queue.clone()).with_prefetch(ONE))
-                .await?;
             let worker = Worker {
                 bus: Arc::clone(&bus),
+                consumer: Arc::clone(&consumer),
                 handler: Arc::clone(&handler),
                 stop: stop.clone(),
             };
-            workers.spawn(async move { worker.run(consumer).await });
+            workers.spawn(worker.run());
         }
         Ok(Self {
             workers,
@@ -85,12 +84,14 @@ impl Responder {
 
 struct Worker<F> {
     bus: Arc<dyn MessageBus>,
+    /// The worker that waits for a question has it; the others wait for it.
+    consumer: Arc<Mutex<Consumer>>,
     handler: Arc<F>,
     stop: CancellationToken,
 }
 
 impl<F> Worker<F> {
-    async fn run<Q, A, E, Fut>(self, mut consumer: Consumer)
+    async fn run<Q, A, E, Fut>(self)
     where
         Q: DeserializeOwned,
         A: Serialize,
@@ -98,7 +99,8 @@ impl<F> Worker<F> {
         F: Fn(Q) -> Fut,
         Fut: Future<Output = Result<A, E>>,
     {
-        while let Some(Some(delivery)) = self.stop.run_until_cancelled(consumer.recv()).await {
+        let receive = async || self.consumer.lock().await.recv().await;
+        while let Some(Some(delivery)) = self.stop.run_until_cancelled(receive()).await {
             let queue = delivery.queue().clone();
             if let Err(error) = self.respond(delivery).await {
                 tracing::warn!(%queue, %error, "question was not settled and comes again");

@@ -164,7 +164,7 @@ impl Core {
                 Error::new(ErrorKind::Unavailable, "broker refused the message")
                     .with_outcome_unknown()
             }
-            (Refusal::Failed(failure), _) => failure.into(),
+            (Refusal::Failed(failure), _) => (*failure).into(),
         }
     }
 

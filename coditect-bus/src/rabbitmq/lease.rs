@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::task::AtomicWaker;
+use lapin::Channel;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -40,8 +41,8 @@ pub(super) struct Leases {
 struct State {
     /// Counts the channels used so far; a delivery of an earlier one is lost.
     epoch: u64,
-    /// Whether there is a channel now.
-    up: bool,
+    /// The channel that carries the subscription now.
+    channel: Option<Arc<Channel>>,
     ready: [VecDeque<(u64, Incoming)>; 3],
     turns: PriorityTurns,
     windows: [Window; 3],
@@ -139,9 +140,9 @@ impl Leases {
     // The side of the task that talks to the broker.
 
     /// Begins with a new channel.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, channel: &Channel) {
         let mut state = self.state.lock();
-        state.up = !state.ended;
+        state.channel = (!state.ended).then(|| Arc::new(channel.clone()));
         state.settled = Settled::default();
         state.windows = std::array::from_fn(|_| Window::at_the_start());
     }
@@ -209,7 +210,7 @@ impl Leases {
 
     fn revoke_locked(&self, state: &mut State) {
         state.epoch += 1;
-        state.up = false;
+        state.channel = None;
         state.held = 0;
         state.ready = Default::default();
         for pending in state.pending.drain(..) {
@@ -232,7 +233,7 @@ impl Leases {
 
     /// Says whether a channel carries the subscription at this moment.
     pub(super) fn is_up(&self) -> bool {
-        self.state.lock().up
+        self.state.lock().channel.is_some()
     }
 
     /// Counts what was delivered and not settled.

@@ -1,21 +1,21 @@
 //! Publishing: every message is confirmed, mandatory, bounded in number and in time, and comes back if it was not taken.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::hash::BuildHasher;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation};
-use parking_lot::Mutex;
+use lapin::BasicProperties;
+use lapin::options::ConfirmSelectOptions;
 use rustc_hash::FxBuildHasher;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
+
+mod session;
+
+use session::{Session, Ticket};
 
 use super::error::Failure;
 use super::link::Link;
@@ -29,7 +29,13 @@ pub(super) enum Refusal {
     /// A queue refused it, which it does when it is full.
     Nacked,
     /// The broker could not be asked, or did not answer.
-    Failed(Failure),
+    Failed(Box<Failure>),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
 }
 
 #[derive(Debug)]
@@ -45,22 +51,14 @@ pub(super) struct Publisher {
 /// The broker works through each channel by itself, so several are faster; what goes to one place takes one lane, which keeps its order.
 const LANES: usize = 4;
 
-#[derive(Debug, Default)]
-struct Lane {
-    /// The channel in use. Nobody opens another while somebody else does.
-    channel: tokio::sync::Mutex<Option<Channel>>,
-    /// Held while a message is handed to the driver, which counts messages before it queues them: the two orders must agree.
-    order: Mutex<()>,
-}
-
-type Confirming = Pin<Box<dyn Future<Output = Result<Confirmation, lapin::Error>> + Send>>;
+/// The session in use. Nobody opens another while somebody else does.
+type Lane = Mutex<Option<Arc<Session>>>;
 
 /// A message that is on its way.
-pub(super) struct InFlight {
-    /// `None` only once resolved.
-    confirming: Option<Confirming>,
+struct InFlight {
+    ticket: Arc<Ticket>,
+    /// `None` only once dropped.
     permit: Option<OwnedSemaphorePermit>,
-    early: Option<Result<Confirmation, lapin::Error>>,
     deadline: Instant,
     lane: usize,
     orphans: TaskTracker,
@@ -160,76 +158,39 @@ impl Publisher {
         {
             return Err(self.too_late());
         }
-        let lane_number = lane_of(&route);
-        let lane = &self.lanes[lane_number];
-        let channel = self
-            .channel(lane, deadline)
-            .await
-            .map_err(Refusal::Failed)?;
-        let mut confirming: Confirming = Box::pin(async move {
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..Default::default()
-            };
-            let (exchange, key) = (route.exchange.into(), route.key.into());
-            channel
-                .basic_publish(exchange, key, options, &payload, properties)
-                .await?
-                .await
-        });
-        let early = poll_fn(|cx| {
-            // The first poll is what queues the message; see `order`.
-            let _order = lane.order.lock();
-            Poll::Ready(confirming.as_mut().poll(cx))
-        })
-        .await;
-        let (confirming, early) = match early {
-            Poll::Ready(result) => (None, Some(result)),
-            Poll::Pending => (Some(confirming), None),
-        };
+        let lane = lane_of(&route);
+        let session = self.session(&self.lanes[lane], deadline).await?;
         Ok(InFlight {
-            confirming,
+            ticket: session.send(route, payload, properties),
             permit: Some(permit),
-            early,
             deadline,
-            lane: lane_number,
+            lane,
             orphans: self.orphans.clone(),
         })
     }
 
     /// Waits for the confirm.
-    async fn finish(&self, mut in_flight: InFlight) -> Result<(), Refusal> {
-        let deadline = in_flight.deadline;
-        let result = match timeout_at(deadline, &mut in_flight).await {
-            Ok(result) => result,
-            Err(_) => {
-                // What was not confirmed until now may never be: the confirms of this channel are not to be trusted any more.
-                self.lanes[in_flight.lane].channel.lock().await.take();
-                return Err(Refusal::Failed(match self.link.blocked() {
-                    Some(reason) => Failure::UnconfirmedBlocked(reason),
-                    None => Failure::Unconfirmed,
-                }));
-            }
-        };
-        match result {
-            Ok(Confirmation::Ack(None)) => Ok(()),
-            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Err(Refusal::NoRoute),
-            Ok(Confirmation::Nack(None)) => Err(Refusal::Nacked),
-            // The channel was put into confirm mode before anybody could publish on it.
-            Ok(Confirmation::NotRequested) => Err(Refusal::Failed(Failure::Unconfirmed)),
-            Err(error) => Err(Refusal::Failed(Failure::LostConfirm(error))),
+    async fn finish(&self, in_flight: InFlight) -> Result<(), Refusal> {
+        let settled = timeout_at(in_flight.deadline, in_flight.ticket.settled());
+        if let Ok(outcome) = settled.await {
+            return outcome;
         }
+        // What was not confirmed until now may never be: this session is of no use any more.
+        let mut current = self.lanes[in_flight.lane].lock().await;
+        current.take_if(|session| in_flight.ticket.is_of(session));
+        drop(current);
+        Err(Refusal::from(match self.link.blocked() {
+            Some(reason) => Failure::UnconfirmedBlocked(reason),
+            None => Failure::Unconfirmed,
+        }))
     }
 
-    async fn channel(&self, lane: &Lane, deadline: Instant) -> Result<Channel, Failure> {
-        let mut current = timeout_at(deadline, lane.channel.lock())
+    async fn session(&self, lane: &Lane, deadline: Instant) -> Result<Arc<Session>, Failure> {
+        let mut current = timeout_at(deadline, lane.lock())
             .await
             .map_err(|_| Failure::Disconnected)?;
-        if let Some(channel) = current
-            .as_ref()
-            .filter(|channel| channel.status().connected())
-        {
-            return Ok(channel.clone());
+        if let Some(session) = current.as_ref().filter(|session| session.is_usable()) {
+            return Ok(Arc::clone(session));
         }
         let channel = self.link.channel(deadline).await?;
         timeout_at(
@@ -238,12 +199,11 @@ impl Publisher {
         )
         .await
         .map_err(|_| Failure::Disconnected)??;
-        *current = Some(channel.clone());
-        Ok(channel)
+        Ok(Arc::clone(current.insert(Session::new(channel))))
     }
 
     fn too_late(&self) -> Refusal {
-        Refusal::Failed(match self.link.blocked() {
+        Refusal::from(match self.link.blocked() {
             Some(reason) => Failure::Blocked(reason),
             None => Failure::Disconnected,
         })
@@ -256,42 +216,42 @@ fn lane_of(route: &Route) -> usize {
     usize::try_from(hash >> 32).unwrap_or(0) % LANES
 }
 
-impl Future for InFlight {
-    type Output = Result<Confirmation, lapin::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(result) = self.early.take() {
-            return Poll::Ready(result);
+/// Somebody has to wait for every confirm: it may hold another message's return, and the driver remembers it until its channel ends.
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.ticket.is_open() {
+            return;
         }
-        let Some(confirming) = &mut self.confirming else {
-            return Poll::Pending;
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return self.ticket.give_up();
         };
-        let polled = confirming.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.confirming = None;
-        }
-        polled
+        let (ticket, permit) = (Arc::clone(&self.ticket), self.permit.take());
+        let deadline = self.deadline.max(Instant::now() + Duration::from_secs(1));
+        self.orphans.spawn_on(
+            async move {
+                if timeout_at(deadline, ticket.settled()).await.is_err() {
+                    ticket.give_up();
+                }
+                drop(permit);
+            },
+            &runtime,
+        );
     }
 }
 
-/// The driver remembers a confirm that nobody waits for until its channel ends, so somebody has to wait.
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let (Some(confirming), Some(permit)) = (self.confirming.take(), self.permit.take()) else {
-            return;
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let deadline = self.deadline.max(Instant::now() + Duration::from_secs(1));
-            self.orphans.spawn_on(
-                async move {
-                    tokio::select! {
-                        _ = confirming => {}
-                        () = sleep_until(deadline) => {}
-                    }
-                    drop(permit);
-                },
-                &runtime,
-            );
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_spread_over_the_lanes() {
+        let mut count = [0; LANES];
+        for number in 0..256 {
+            count[lane_of(&Route {
+                exchange: "coditect.direct.v1".to_owned(),
+                key: format!("coditect.task.number{number}.p1.v1"),
+            })] += 1;
         }
+        assert!(count.iter().all(|count| *count > 20), "{count:?}");
     }
 }

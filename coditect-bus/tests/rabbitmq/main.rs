@@ -9,6 +9,7 @@ mod fault;
 mod flow;
 mod pattern;
 mod priority;
+mod publish;
 mod stranger;
 mod tls;
 

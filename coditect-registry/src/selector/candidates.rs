@@ -17,6 +17,7 @@ use super::{Candidate, scale};
 /// ```
 /// use std::sync::Arc;
 /// use coditect_registry::{AgentRecord, Candidate, Candidates, Incarnation, LeastConnections, Selector};
+/// use tokio::time::Instant;
 ///
 /// let incarnation = Incarnation::fresh();
 /// let candidate = |name: &str| -> Result<_, coditect_registry::Error> {
@@ -24,7 +25,7 @@ use super::{Candidate, scale};
 /// };
 /// let candidates = Candidates::new([candidate("busy")?, candidate("idle")?]);
 /// let _work = candidates.get(0).map(Candidate::begin);
-/// assert_eq!(LeastConnections.select(&candidates, 0), Some(1));
+/// assert_eq!(LeastConnections.select(&candidates, Instant::now(), 0), Some(1));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]
@@ -71,8 +72,8 @@ impl Candidates {
         turn.checked_rem(self.members.len())
     }
 
-    /// Draws a position in proportion to the weights. O(log n).
-    pub fn by_weight(&self, random: u64) -> Option<usize> {
+    /// Draws a position in proportion to the [capacities](Candidate::capacity). O(log n).
+    pub fn by_capacity(&self, random: u64) -> Option<usize> {
         let total = self.shares.total();
         (total > 0).then(|| self.shares.holder(scale(random, total)))
     }
@@ -85,8 +86,15 @@ impl Candidates {
 
     pub(crate) fn insert(&mut self, candidate: Candidate) {
         candidate.sit(self.members.len(), &self.least);
-        self.shares.push(candidate.weight().as_u32());
+        self.shares.push(candidate.capacity());
         self.members.push(candidate);
+    }
+
+    /// Takes over a candidate's capacity, if it is there and its capacity has changed.
+    pub(crate) fn reweigh(&mut self, candidate: &Candidate) {
+        if let Some(position) = candidate.position(&self.least) {
+            self.shares.set(position, candidate.capacity());
+        }
     }
 
     /// Takes a candidate out, if it is there.

@@ -1,20 +1,26 @@
 //! Choosing one agent among those that offer what is required.
 //!
-//! A [`Selector`] decides and does nothing else: it sees the [`Candidates`] and a random number that it is handed, and
-//! returns a position among them. State that a choice leaves behind (whose turn it is, who has how much in flight) lives
+//! A [`Selector`] decides and does nothing else: it sees the [`Candidates`], the time and a random number that it is handed,
+//! and returns a position among them. State that a choice leaves behind (whose turn it is, who has how much in flight) lives
 //! with the candidates, so that one selector may serve any number of capabilities without mixing them up.
 
 mod candidate;
 mod candidates;
+mod in_flight;
 mod least_loaded;
+mod presence;
 mod shares;
 mod strategy;
 
-pub use candidate::{Candidate, InFlight};
+pub use candidate::Candidate;
+pub(crate) use candidate::FULL;
 pub use candidates::Candidates;
-pub use strategy::{LeastConnections, PowerOfTwoChoices, RoundRobin, Weighted};
+pub use in_flight::InFlight;
+pub use strategy::{LeastConnections, PeakEwma, PowerOfTwoChoices, RoundRobin, Weighted};
 
 use std::fmt::Debug;
+
+use tokio::time::Instant;
 
 /// Chooses one of the candidates for a task.
 ///
@@ -24,12 +30,13 @@ use std::fmt::Debug;
 ///
 /// ```
 /// use coditect_registry::{Candidates, Selector};
+/// use tokio::time::Instant;
 ///
 /// #[derive(Debug)]
 /// struct FirstFree;
 ///
 /// impl Selector for FirstFree {
-///     fn select(&self, candidates: &Candidates, _random: u64) -> Option<usize> {
+///     fn select(&self, candidates: &Candidates, _now: Instant, _random: u64) -> Option<usize> {
 ///         candidates.iter().position(|candidate| candidate.load().free() > 0)
 ///     }
 /// }
@@ -39,7 +46,7 @@ pub trait Selector: Debug + Send + Sync + 'static {
     ///
     /// There is always at least one candidate. `random` is uniform over all `u64`. Runs under the view's read lock for
     /// each task, so it must be quick and must not call back into the view. A position out of range counts as `None`.
-    fn select(&self, candidates: &Candidates, random: u64) -> Option<usize>;
+    fn select(&self, candidates: &Candidates, now: Instant, random: u64) -> Option<usize>;
 }
 
 /// Maps a random number to `0..bound` without bias worth naming (Lemire's multiplication, without rejection).

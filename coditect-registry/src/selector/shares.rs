@@ -3,7 +3,7 @@
 /// Keeps prefix sums of weights under insertion, change and removal in O(log n) (Fenwick, 1994).
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    weights: Vec<u32>,
+    weights: Vec<u64>,
     /// `sums[i - 1]` is the sum of the `i & i.wrapping_neg()` weights that end with the `i`-th.
     sums: Vec<u64>,
     total: u64,
@@ -14,12 +14,12 @@ impl Shares {
         self.total
     }
 
-    pub(super) fn push(&mut self, weight: u32) {
+    pub(super) fn push(&mut self, weight: u64) {
         let end = self.weights.len() + 1;
         let covered = self.prefix(end - 1) - self.prefix(end - lowest_bit(end));
         self.weights.push(weight);
-        self.sums.push(covered + u64::from(weight));
-        self.total += u64::from(weight);
+        self.sums.push(covered + weight);
+        self.total += weight;
     }
 
     /// Removes one weight and moves the last one into its place.
@@ -29,15 +29,17 @@ impl Shares {
         };
         // No sum but its own covers the last weight.
         self.sums.pop();
-        self.total -= u64::from(last);
+        self.total -= last;
         if position < self.weights.len() {
             self.set(position, last);
         }
     }
 
-    fn set(&mut self, position: usize, weight: u32) {
-        let old = u64::from(std::mem::replace(&mut self.weights[position], weight));
-        let new = u64::from(weight);
+    pub(super) fn set(&mut self, position: usize, new: u64) {
+        let old = std::mem::replace(&mut self.weights[position], new);
+        if old == new {
+            return;
+        }
         let mut at = position + 1;
         while at <= self.sums.len() {
             self.sums[at - 1] = self.sums[at - 1] + new - old;
@@ -85,13 +87,17 @@ mod tests {
     proptest! {
         #[test]
         fn every_point_falls_to_the_stretch_that_holds_it(
-            steps in prop::collection::vec((0..2u8, 1..9u32, any::<prop::sample::Index>()), 1..60),
+            steps in prop::collection::vec((0..3u8, 1..9u64, any::<prop::sample::Index>()), 1..60),
         ) {
             let (mut shares, mut model) = (Shares::default(), Vec::new());
             for (kind, weight, index) in steps {
                 if kind == 0 || model.is_empty() {
                     shares.push(weight);
                     model.push(weight);
+                } else if kind == 1 {
+                    let position = index.index(model.len());
+                    shares.set(position, weight);
+                    model[position] = weight;
                 } else {
                     let position = index.index(model.len());
                     shares.swap_remove(position);

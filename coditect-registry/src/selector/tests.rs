@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::*;
 use crate::{AgentRecord, Health, Incarnation, Load, Weight};
@@ -34,7 +35,7 @@ fn tally(candidates: &Candidates, selector: &dyn Selector, picks: u64) -> HashMa
     for i in 0..picks {
         let random = u64::MAX / picks * i + u64::MAX / picks / 2;
         *tally
-            .entry(selector.select(candidates, random).unwrap())
+            .entry(selector.select(candidates, Instant::now(), random).unwrap())
             .or_default() += 1;
     }
     tally
@@ -47,9 +48,14 @@ fn nobody_is_chosen_among_none() {
         &RoundRobin as &dyn Selector,
         &LeastConnections,
         &PowerOfTwoChoices,
+        &PeakEwma,
         &Weighted,
     ] {
-        assert_eq!(selector.select(&none, 7), None, "{selector:?}");
+        assert_eq!(
+            selector.select(&none, Instant::now(), 7),
+            None,
+            "{selector:?}"
+        );
     }
 }
 
@@ -58,7 +64,7 @@ proptest! {
     fn round_robin_gives_each_exactly_one_turn_in_any_n(members in weights_and_loads(), offset in 0..50usize) {
         let candidates = candidates(&members);
         for _ in 0..offset {
-            RoundRobin.select(&candidates, 0);
+            RoundRobin.select(&candidates, Instant::now(), 0);
         }
         let tally = tally(&candidates, &RoundRobin, members.len() as u64);
         prop_assert!((0..members.len()).all(|position| tally[&position] == 1));
@@ -79,7 +85,7 @@ proptest! {
         let candidates = candidates(&members);
         let (first, second) = PowerOfTwoChoices::draw(members.len(), random);
         prop_assert_eq!(first == second, members.len() == 1);
-        let chosen = PowerOfTwoChoices.select(&candidates, random).unwrap();
+        let chosen = PowerOfTwoChoices.select(&candidates, Instant::now(), random).unwrap();
         prop_assert!(chosen == first || chosen == second);
         let other = first + second - chosen;
         prop_assert!(candidates.get(chosen).unwrap().score() <= candidates.get(other).unwrap().score());
@@ -141,7 +147,11 @@ fn least_connections_fills_up_in_proportion_to_the_weights() {
     let _work: Vec<InFlight> = (0..80)
         .map(|random| {
             candidates
-                .get(LeastConnections.select(&candidates, random).unwrap())
+                .get(
+                    LeastConnections
+                        .select(&candidates, Instant::now(), random)
+                        .unwrap(),
+                )
                 .unwrap()
                 .begin()
         })
@@ -203,7 +213,11 @@ fn counts_and_tree_agree_after_many_threads() {
                 for i in 0..5_000_u64 {
                     let random = (i * 4 + thread).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let chosen = candidates
-                        .get(LeastConnections.select(candidates, random).unwrap())
+                        .get(
+                            LeastConnections
+                                .select(candidates, Instant::now(), random)
+                                .unwrap(),
+                        )
                         .unwrap();
                     let in_flight = chosen.begin();
                     if i % 50 == 0 {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use uuid::Uuid;
+use tokio::time::{Instant, sleep_until};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::selector::scale;
-use crate::{Change, Error, ErrorKind, Event, Registry, Result, Watch};
+use crate::{Error, ErrorKind, Registry, Result, Watch, random};
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -18,9 +18,8 @@ pub(super) async fn begin(shared: &Shared, registry: &dyn Registry) -> Result<Wa
     let mut watch = registry.watch().await?;
     let first = watch.next().await;
     if let Some(event) = first
-        && shared.apply(event)
+        && shared.apply(event, Instant::now())
     {
-        shared.current.store(true, Ordering::Release);
         return Ok(watch);
     }
     Err(Error::new(
@@ -29,21 +28,26 @@ pub(super) async fn begin(shared: &Shared, registry: &dyn Registry) -> Result<Wa
     ))
 }
 
-/// Follows until it is dropped; opens another watch when one ends or skips a number.
-pub(super) async fn run(shared: Arc<Shared>, registry: Arc<dyn Registry>, mut watch: Watch) {
+/// Follows until it is dropped, and does what is due meanwhile.
+pub(super) async fn run(shared: Arc<Shared>, registry: Arc<dyn Registry>, watch: Watch) {
+    tokio::join!(follow(&shared, &*registry, watch), keep_time(&shared));
+}
+
+/// Takes over every event; opens another watch when one ends or skips a number.
+async fn follow(shared: &Shared, registry: &dyn Registry, mut watch: Watch) {
     loop {
         while let Some(event) = watch.next().await {
-            if !shared.apply(event) {
+            if !shared.apply(event, Instant::now()) {
                 break;
             }
         }
-        shared.current.store(false, Ordering::Release);
+        shared.set_stale(Instant::now());
         shared.observer.interrupted();
         tracing::warn!(
             sequence = shared.sequence.load(Ordering::Relaxed),
             "the registry's watch broke off"
         );
-        watch = begin_again(&shared, &*registry).await;
+        watch = begin_again(shared, registry).await;
     }
 }
 
@@ -59,32 +63,22 @@ async fn begin_again(shared: &Shared, registry: &dyn Registry) -> Watch {
     }
 }
 
-/// Draws a wait of half to all of `longest`, so that many views do not come back at once.
-fn jittered(longest: Duration) -> Duration {
-    // The lower half of a version 7 UUID is random but for its variant bits, which are moved out of the way.
-    let random = (Uuid::now_v7().as_u128() as u64) << 2;
-    let half = longest / 2;
-    half + Duration::from_nanos(scale(random, half.as_nanos() as u64))
+/// Advances the index whenever something in it is due.
+async fn keep_time(shared: &Shared) {
+    loop {
+        let due = shared.index.read().next_due();
+        match due {
+            Some(due) => tokio::select! {
+                () = sleep_until(due) => shared.advance(Instant::now()),
+                () = shared.sooner.notified() => {}
+            },
+            None => shared.sooner.notified().await,
+        }
+    }
 }
 
-impl Shared {
-    /// Applies an event; `false` if it does not follow upon the last one.
-    fn apply(&self, event: Event) -> bool {
-        let Event { sequence, change } = event;
-        if let Change::Resync(records) = &change {
-            self.observer.resynced(records.len());
-        } else if !self.is_current() || sequence != self.sequence.load(Ordering::Relaxed) + 1 {
-            return false;
-        }
-        let changed = self.index.write().apply(change);
-        self.sequence.store(sequence, Ordering::Release);
-        if changed {
-            self.changed.notify_waiters();
-        }
-        true
-    }
-
-    fn is_current(&self) -> bool {
-        self.current.load(Ordering::Acquire)
-    }
+/// Draws a wait of half to all of `longest`, so that many views do not come back at once.
+fn jittered(longest: Duration) -> Duration {
+    let half = longest / 2;
+    half + Duration::from_nanos(scale(random::draw(), half.as_nanos() as u64))
 }

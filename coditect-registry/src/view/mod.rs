@@ -1,33 +1,49 @@
 //! A registry's records kept in this process, so that choosing an agent costs no round trip.
 
+mod builder;
 mod follow;
 mod index;
+mod offer;
+mod picked;
 mod pool;
+mod shared;
+mod slow_start;
+
+pub use builder::ViewBuilder;
+pub use picked::Picked;
+pub use slow_start::SlowStart;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::RwLock;
-use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use self::index::{Index, NotStanding};
+use self::shared::Shared;
 use crate::{
-    AgentRecord, Candidate, InFlight, Instance, NoObserver, Observer, Registry, Requirement,
-    Result, Selector, TenantId,
+    AgentRecord, Candidate, CapabilityName, Catalogue, Ejection, Filter, Instance, Observer,
+    Registry, Requirement, Result, Selector, TenantId,
 };
 
 /// Keeps a copy of a registry by its watch and chooses agents from it, without I/O.
 ///
 /// A clone is another handle to the same copy. The task that follows the registry ends when the last handle is
-/// dropped; [`close`](Self::close) also waits for it. While the watch is broken the view goes on with what it knows, and
-/// [`is_current`](Self::is_current) says so.
+/// dropped; [`close`](Self::close) also waits for it.
 ///
-/// **What is chosen.** Instances that are draining never; degraded ones only if no ready one meets the requirement. Agents
-/// of a tenant are chosen only through [`for_tenant`](Self::for_tenant), and there before those that serve all.
+/// **What is chosen.** Instances that are draining or evicted never; degraded ones only if no ready one meets the
+/// requirement; those that a [`Balancer`](crate::Balancer) has ejected, and those that a registry seems to have forgotten,
+/// only if nobody else does. Agents of a tenant are chosen only through [`for_tenant`](Self::for_tenant), and there before
+/// those that serve all.
+///
+/// **When the registry cannot be reached** the view goes on with what it knows, is [stale](Self::is_stale), and tries to
+/// follow again, for ever, after waits that grow from 0.1 to 5 seconds and are half random. When it can, it takes over what
+/// there is now, and keeps what is in flight at those who are still there. Only when it has been stale for longer than a
+/// [limit](ViewBuilder::with_stale_limit) do picks give nothing. If the registry has come back with less than half of
+/// those who were known, it is more likely to have lost its data than they are to have ended: the others stay for a
+/// [grace](ViewBuilder::with_grace), chosen only if nobody else is there.
 ///
 /// **What it costs.** For each requirement that is asked for, the view keeps the matching candidates at hand: the first
 /// pick sorts them out, O(n), and every later change costs O(log n). At most [`MAX_STANDING`](Self::MAX_STANDING) different
@@ -66,15 +82,6 @@ struct Inner {
     _cancel_on_drop: DropGuard,
 }
 
-/// What the handles share with the task that follows.
-struct Shared {
-    index: RwLock<Index>,
-    sequence: AtomicU64,
-    current: AtomicBool,
-    changed: Notify,
-    observer: Arc<dyn Observer>,
-}
-
 impl View {
     /// How many different requirements per capability name (and tenant) are kept at hand.
     pub const MAX_STANDING: usize = pool::MAX_STANDING;
@@ -93,7 +100,7 @@ impl View {
     ///
     /// Panics outside of a tokio runtime.
     pub async fn follow(registry: Arc<dyn Registry>) -> Result<Self> {
-        Self::follow_observed(registry, Arc::new(NoObserver)).await
+        Self::builder().follow(registry).await
     }
 
     /// As [`follow`](Self::follow), and tells an observer of resyncs and interruptions.
@@ -113,13 +120,19 @@ impl View {
         registry: Arc<dyn Registry>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared {
-            index: RwLock::default(),
-            sequence: AtomicU64::new(0),
-            current: AtomicBool::new(false),
-            changed: Notify::new(),
-            observer,
-        });
+        Self::builder()
+            .with_observer(observer)
+            .follow(registry)
+            .await
+    }
+
+    /// Begins to make a view with other settings.
+    pub fn builder() -> ViewBuilder {
+        ViewBuilder::default()
+    }
+
+    async fn begin(settings: ViewBuilder, registry: Arc<dyn Registry>) -> Result<Self> {
+        let shared = Arc::new(Shared::new(settings));
         let watch = follow::begin(&shared, &*registry).await?;
         let (cancel, follower) = (CancellationToken::new(), TaskTracker::new());
         let task = follow::run(Arc::clone(&shared), registry, watch);
@@ -139,14 +152,41 @@ impl View {
 
     /// Chooses an agent that serves all and counts the task as in flight there; `None` if nobody offers what is required.
     ///
-    /// `random` is uniform over all `u64`; the same view, selector and number give the same choice.
+    /// `random` is uniform over all `u64`; the same view, selector, time and number give the same choice. What becomes of
+    /// the task is not heard of; a [`Balancer`](crate::Balancer) also learns from that.
     pub fn pick(
         &self,
         requirement: &Requirement,
         selector: &dyn Selector,
         random: u64,
     ) -> Option<Picked> {
-        self.inner.shared.pick(None, requirement, selector, random)
+        self.pick_at(None, requirement, selector, Instant::now(), random)
+    }
+
+    pub(crate) fn pick_at(
+        &self,
+        tenant: Option<&TenantId>,
+        requirement: &Requirement,
+        selector: &dyn Selector,
+        now: Instant,
+        random: u64,
+    ) -> Option<Picked> {
+        self.inner
+            .shared
+            .pick(tenant, requirement, selector, now, random)
+    }
+
+    pub(crate) fn eject(
+        &self,
+        candidate: &Candidate,
+        name: &CapabilityName,
+        policy: &Ejection,
+        now: Instant,
+        random: u64,
+    ) {
+        self.inner
+            .shared
+            .eject(candidate, name, policy, now, random);
     }
 
     /// Tells whether [`pick`](Self::pick) has someone to choose from.
@@ -169,6 +209,14 @@ impl View {
         self.inner.shared.index.read().records()
     }
 
+    /// Lists what is on offer among the records that pass the filter, as last heard: each capability in each version, with
+    /// its schemas, who offers it, and how they are.
+    pub fn catalogue(&self, filter: &Filter) -> Catalogue {
+        let mut records = self.records();
+        records.retain(|record| filter.matches(record));
+        Catalogue::of(&records)
+    }
+
     /// Returns how many instances there are.
     pub fn len(&self) -> usize {
         self.inner.shared.index.read().len()
@@ -186,7 +234,23 @@ impl View {
 
     /// Tells whether the view is following; `false` while its watch is broken and it goes on with what it knows.
     pub fn is_current(&self) -> bool {
-        self.inner.shared.current.load(Ordering::Acquire)
+        !self.is_stale()
+    }
+
+    /// Tells whether the watch is broken, or the view closed: it goes on with what it knows.
+    pub fn is_stale(&self) -> bool {
+        self.inner.shared.is_stale()
+    }
+
+    /// Returns since when the view has been stale, if it is.
+    pub fn stale_since(&self) -> Option<Instant> {
+        self.inner.shared.stale_since()
+    }
+
+    /// Tells whether the view has been stale for longer than its [limit](ViewBuilder::with_stale_limit), so that picks give
+    /// nothing although somebody may be known who meets the requirement.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.inner.shared.is_expired(now)
     }
 
     /// Waits until who may be chosen has changed since this was *called*; changes of load alone do not count.
@@ -221,33 +285,7 @@ impl View {
     pub async fn close(&self) {
         self.inner.cancel.cancel();
         self.inner.follower.wait().await;
-        self.inner.shared.current.store(false, Ordering::Release);
-    }
-}
-
-impl Shared {
-    fn pick(
-        &self,
-        tenant: Option<&TenantId>,
-        requirement: &Requirement,
-        selector: &dyn Selector,
-        random: u64,
-    ) -> Option<Picked> {
-        let picked = self
-            .index
-            .read()
-            .pick(tenant, requirement, selector, random);
-        let in_flight = picked.unwrap_or_else(|NotStanding| {
-            let mut index = self.index.write();
-            index.stand(tenant, requirement);
-            index
-                .pick(tenant, requirement, selector, random)
-                .unwrap_or(None)
-        })?;
-        Some(Picked {
-            record: in_flight.candidate().record(),
-            in_flight,
-        })
+        self.inner.shared.set_stale(Instant::now());
     }
 }
 
@@ -276,10 +314,9 @@ impl TenantView<'_> {
         selector: &dyn Selector,
         random: u64,
     ) -> Option<Picked> {
+        let now = Instant::now();
         self.view
-            .inner
-            .shared
-            .pick(Some(self.tenant), requirement, selector, random)
+            .pick_at(Some(self.tenant), requirement, selector, now, random)
     }
 
     /// Tells whether [`pick`](Self::pick) has someone to choose from.
@@ -290,36 +327,6 @@ impl TenantView<'_> {
             .index
             .read()
             .offers(Some(self.tenant), requirement)
-    }
-}
-
-/// Is the agent that was chosen, and counts the task as in flight there until it is dropped.
-#[must_use = "the task no longer counts once this is dropped"]
-#[derive(Debug)]
-pub struct Picked {
-    record: Arc<AgentRecord>,
-    in_flight: InFlight,
-}
-
-impl Picked {
-    /// Returns the record of the chosen instance as it was then.
-    pub fn record(&self) -> &Arc<AgentRecord> {
-        &self.record
-    }
-
-    /// Returns the instance that was chosen.
-    pub fn instance(&self) -> &Instance {
-        &self.record.instance
-    }
-
-    /// Returns the candidate, whose load goes on changing.
-    pub fn candidate(&self) -> &Candidate {
-        self.in_flight.candidate()
-    }
-
-    /// Keeps only the guard that counts the task as in flight.
-    pub fn into_in_flight(self) -> InFlight {
-        self.in_flight
     }
 }
 

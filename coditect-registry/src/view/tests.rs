@@ -1,7 +1,10 @@
 //! What a view knows, whom it chooses, and that it stays true whatever happens to its watch.
 
 mod equality;
+mod forgetting;
 mod interruption;
+mod newcomers;
+mod stale;
 
 use std::time::Duration;
 
@@ -324,7 +327,12 @@ async fn a_selector_may_choose_nobody_and_errs_out_of_range_without_harm() {
     struct At(Option<usize>);
 
     impl Selector for At {
-        fn select(&self, candidates: &crate::Candidates, _random: u64) -> Option<usize> {
+        fn select(
+            &self,
+            candidates: &crate::Candidates,
+            _now: Instant,
+            _random: u64,
+        ) -> Option<usize> {
             assert_eq!(candidates.len(), 1);
             self.0
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Inner;
-use super::buffer::{Buffer, Write};
+use crate::draft::{Buffer, Write};
 use crate::version::CommitVersion;
 
 /// Applies writes under the next version and tells the watches.
@@ -35,7 +35,7 @@ pub(super) fn apply(inner: &mut Inner, buffer: Buffer) -> CommitVersion {
         }
     }
     for key in changed {
-        inner.notify(&key);
+        inner.watches.notify(&key);
     }
     version
 }

@@ -4,64 +4,79 @@ use std::path::{Component, Path};
 
 use crate::code_audit::finding::{Finding, Severity};
 use crate::code_audit::language::Language;
+use crate::code_audit::material::{Gathered, Material, Surroundings};
 use crate::code_audit::model::{FileReport, FileTask, Function};
 use crate::code_audit::rules::Rule;
-use crate::code_audit::source::Source;
+use crate::code_audit::source::{Content, Source};
 use crate::code_audit::{manifest, markdown, rust_source, secrets, text};
 
 /// Analyses the file of `task`. Whatever is wrong with the file becomes a finding; nothing is fatal.
 pub(crate) fn analyse(task: &FileTask) -> FileReport {
     let mut report = FileReport::new(task);
-    if let Some(obstacle) = &task.obstacle {
-        report.add(vec![obstacle.clone()]);
-        return report;
+    match &task.material {
+        Material::Obstacle(obstacle) => report.add(vec![obstacle.clone()]),
+        Material::Carried(gathered) => analyse_gathered(task, gathered, &mut report),
+        Material::Here(root) => {
+            let gathered = Gathered::of(root, &task.path, task.language);
+            analyse_gathered(task, &gathered, &mut report);
+        }
     }
-    match Source::read(task) {
-        Ok(Source::Text { text, findings }) => {
-            report.add(findings);
-            analyse_text(task, &text, &mut report);
-        }
-        Ok(Source::Binary { size }) => {
-            report.language = Language::Opaque;
-            report.size = size;
-            let message = format!("{size} bytes, not analysed");
-            report.add(vec![Finding::new(Rule::BinaryFile, &task.path, 0, message)]);
-        }
-        Ok(Source::Large { size, head }) => {
-            report.size = size;
-            report.add(secrets::scan(&head, &task.path));
+    report
+}
+
+fn analyse_gathered(task: &FileTask, gathered: &Gathered, report: &mut FileReport) {
+    match &gathered.content {
+        Content::Whole(bytes) => match Source::of(bytes, &task.path) {
+            Source::Text { text, findings } => {
+                report.add(findings);
+                analyse_text(task, &text, &gathered.surroundings, report);
+            }
+            Source::Binary { size } => add_binary(task, size, report),
+        },
+        Content::Binary { size } => add_binary(task, *size, report),
+        Content::Large { size, head } => {
+            report.size = *size;
+            report.add(secrets::scan(head, &task.path));
             let message = format!(
                 "{size} bytes: not analysed, only its first {} searched for secrets",
                 head.len()
             );
             report.add(vec![Finding::new(Rule::LargeFile, &task.path, 0, message)]);
         }
-        Err(error) => {
-            let message = format!("cannot be read: {error}");
+        Content::Unreadable(why) => {
+            let message = format!("cannot be read: {why}");
             report.add(vec![Finding::new(Rule::Unreadable, &task.path, 0, message)]);
         }
     }
-    report
 }
 
-fn analyse_text(task: &FileTask, text: &str, report: &mut FileReport) {
+fn add_binary(task: &FileTask, size: u64, report: &mut FileReport) {
+    report.language = Language::Opaque;
+    report.size = size;
+    let message = format!("{size} bytes, not analysed");
+    report.add(vec![Finding::new(Rule::BinaryFile, &task.path, 0, message)]);
+}
+
+fn analyse_text(task: &FileTask, text: &str, around: &Surroundings, report: &mut FileReport) {
     let measured = text::check(text, &task.path);
     report.size = text.len() as u64;
     report.lines = measured.lines;
     report.code_lines = measured.code_lines;
     report.add(measured.findings);
     report.add(secrets::scan(text.as_bytes(), &task.path));
-    match task.language {
-        Language::Rust => {
-            let rust = rust_source::check(text, &task.path, &task.root);
+    match (task.language, around) {
+        (Language::Rust, Surroundings::Rust(reach)) => {
+            let rust = rust_source::check(text, &task.path, reach);
             report.code_lines = rust.code_lines;
             report.functions = rust.functions;
             Function::keep_most_complex(&mut report.functions);
             report.add(rust.findings);
         }
-        Language::Markdown => report.add(markdown::check(text, &task.path, &task.root)),
-        Language::Toml => report.add(manifest::check(text, &task.path)),
-        Language::Text | Language::Opaque => {}
+        (Language::Markdown, Surroundings::Markdown(neighbours)) => {
+            report.add(markdown::check(text, &task.path, neighbours));
+        }
+        (Language::Toml, _) => report.add(manifest::check(text, &task.path)),
+        _ => {}
     }
 }
 

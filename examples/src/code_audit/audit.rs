@@ -1,19 +1,24 @@
 //! One audit as a run: submitted, followed, and turned into what the report shows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
 use coditect_core::prelude::*;
-use coditect_core::{RunReport, TaskReport, TaskState, shutdown_signal};
+use coditect_core::{RunEvent, RunReport, TaskReport, TaskState, shutdown_signal};
 
-use crate::code_audit::agents::{self, AUDIT, AuditTask, FILE, PACKAGE};
+use crate::bus::BusUrl;
+use crate::code_audit::INTERRUPTED;
+use crate::code_audit::agents::{self, AUDIT, Analyst, AuditTask, FILE, PACKAGE};
 use crate::code_audit::cli::Cli;
 use crate::code_audit::language::Language;
 use crate::code_audit::model::{AuditReport, FileReport, PackageTask};
 use crate::code_audit::progress::Progress;
 use crate::code_audit::run::{NodeKind, NodeState, RunNode, RunStatistics};
 use crate::code_audit::summary;
+use crate::code_audit::waiting::Waiting;
+use crate::code_audit::work::WorkerFigures;
 
 /// What an audit came to.
 pub(crate) struct Audited {
@@ -22,19 +27,26 @@ pub(crate) struct Audited {
     pub(crate) nodes: Vec<RunNode>,
 }
 
-/// Audits what the command line asks for. Ctrl-C cancels the run, and what was done is reported.
+/// Audits what the command line asks for. Ctrl-C cancels the run, and what was done is reported; a second one ends
+/// the process at once.
 pub(crate) async fn audit(cli: &Cli) -> anyhow::Result<Audited> {
     let interrupt = shutdown_signal();
-    let runtime = agents::start(cli.jobs, cli.shown_path()).await?;
     let path = cli
         .path
         .canonicalize()
         .with_context(|| format!("cannot audit {}", cli.path.display()))?;
-    let run = runtime.submit(&AUDIT, AuditTask { path }).await?;
+    let started = tokio::select! {
+        started = start(cli) => started?,
+        () = interrupt => return Err(Interrupted.into()),
+    };
+    let (runtime, interrupt) = (started, shutdown_signal());
+    let carried = cli.bus().is_some();
+    let run = runtime.submit(&AUDIT, AuditTask { path, carried }).await?;
     let progress = Progress::start(cli.json);
     let interrupted = tokio::select! {
-        shown = show(&run, &progress) => shown.map(|()| false)?,
+        shown = show(&run, &progress, cli.bus()) => shown.map(|()| false)?,
         () = interrupt => {
+            end_at_the_next_signal();
             run.cancel("interrupted by the user").await?;
             run.settled().await?;
             true
@@ -43,31 +55,98 @@ pub(crate) async fn audit(cli: &Cli) -> anyhow::Result<Audited> {
     progress.finish();
     let done = run.report().await?;
     let report = if interrupted {
-        partial(&runtime, &run, &done, cli).await?
+        partial(files(&runtime, &run, &done).await?, cli)
     } else {
         run.result().await.map_err(explain)?
     };
-    // Files that are being analysed at the moment of an interruption are analysed to their end.
+    let run = statistics(&runtime, &run, &done, cli, interrupted).await?;
+    // Files that are being analysed here at the moment of an interruption are analysed to their end.
     runtime.shutdown().await?;
     Ok(Audited {
         report,
-        run: statistics(&done, cli.jobs, interrupted),
+        run,
         nodes: nodes(&done),
     })
 }
 
-/// Moves the bar with the run's events until the run has ended.
-async fn show(run: &RunHandle<AuditReport>, progress: &Progress) -> anyhow::Result<()> {
+/// Ctrl-C was pressed before there was anything to report on.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted before the audit began")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Starts what this process has to do: all of it, or, with workers on a bus, only what needs the tree.
+async fn start(cli: &Cli) -> anyhow::Result<Runtime> {
+    let jobs = cli.jobs()?;
+    let mut runtime = agents::orchestrating(Runtime::builder(), cli.shown_path());
+    if jobs > 0 {
+        let analyst = Analyst::new(Language::ALL.to_vec(), jobs);
+        runtime = agents::analysing(runtime, analyst);
+    }
+    match cli.bus() {
+        None => Ok(runtime.start().await?),
+        Some(url) => {
+            let runtime = runtime.bus(url.as_str()).start().await;
+            runtime.map_err(|error| url.explain(error))
+        }
+    }
+}
+
+/// Who cancels may become impatient with what takes leave.
+fn end_at_the_next_signal() {
+    let signal = shutdown_signal();
+    tokio::spawn(async move {
+        signal.await;
+        std::process::exit(INTERRUPTED.into());
+    });
+}
+
+/// Moves the bar with the run's events until the run has ended, and says when it waits for workers.
+async fn show(
+    run: &RunHandle<AuditReport>,
+    progress: &Progress,
+    bus: Option<&BusUrl>,
+) -> anyhow::Result<()> {
     let mut events = run.events().await?;
+    let mut waiting = bus.cloned().map(Waiting::new);
     progress.planned(1);
-    while let Some(event) = events.next().await? {
-        match event.kind {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event?,
+            said = said(&mut waiting) => {
+                progress.say(&said);
+                continue;
+            }
+        };
+        let Some(RunEvent { kind, .. }) = event else {
+            return Ok(());
+        };
+        if let Some(said) = waiting.as_mut().and_then(|waiting| waiting.take(&kind)) {
+            progress.say(&said);
+        }
+        match kind {
             RunEventKind::Expanded(_, tasks) => progress.planned(tasks as u64),
             RunEventKind::Settled(task, ..) => progress.ended(label(&task.path)),
             _ => {}
         }
     }
-    Ok(())
+}
+
+/// What there is to say of workers that are missing, once there is.
+async fn said(waiting: &mut Option<Waiting>) -> String {
+    match waiting {
+        Some(waiting) => {
+            waiting.silence().await;
+            waiting.say()
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// The error of a run, with its causes in one line.
@@ -78,14 +157,13 @@ fn explain(error: coditect_core::Error) -> anyhow::Error {
     }
 }
 
-/// The report about the files that had been analysed when the run was interrupted.
-async fn partial(
+/// What analyses have said so far.
+async fn files(
     runtime: &Runtime,
     run: &RunHandle<AuditReport>,
     done: &RunReport,
-    cli: &Cli,
-) -> anyhow::Result<AuditReport> {
-    let mut packages: BTreeMap<String, Vec<FileReport>> = BTreeMap::new();
+) -> anyhow::Result<Vec<FileReport>> {
+    let mut files = Vec::new();
     for (position, task) in (0..).zip(&done.tasks) {
         let is_file = label(&task.path).starts_with(FILE);
         if !is_file || task.state != TaskState::Succeeded {
@@ -93,33 +171,55 @@ async fn partial(
         }
         let id = coditect_core::TaskId::new(position);
         if let Some(output) = runtime.journal().output(run.id(), id).await? {
-            let report: FileReport = serde_json::from_slice(&output)?;
-            packages
-                .entry(report.package.clone())
-                .or_default()
-                .push(report);
+            files.push(serde_json::from_slice(&output)?);
         }
+    }
+    Ok(files)
+}
+
+/// The report about the files that had been analysed when the run was interrupted.
+fn partial(files: Vec<FileReport>, cli: &Cli) -> AuditReport {
+    let mut packages: BTreeMap<String, Vec<FileReport>> = BTreeMap::new();
+    for file in files {
+        let package = packages.entry(file.package.clone());
+        package.or_default().push(file);
     }
     let mut report = AuditReport::new(cli.shown_path());
     for (package, files) in packages {
         report.add(summary::summarise(PackageTask { package, files }));
     }
-    Ok(report.finish())
+    report.finish()
 }
 
-fn statistics(done: &RunReport, jobs: usize, cancelled: bool) -> RunStatistics {
+async fn statistics(
+    runtime: &Runtime,
+    run: &RunHandle<AuditReport>,
+    done: &RunReport,
+    cli: &Cli,
+    cancelled: bool,
+) -> anyhow::Result<RunStatistics> {
+    let workers = match cli.bus() {
+        Some(_) => WorkerFigures::of(&files(runtime, run, done).await?),
+        None => Vec::new(),
+    };
+    let utilisation = if cli.bus().is_some() {
+        // Here a task is under way from its publication on; the workers say how long they had it.
+        WorkerFigures::utilisation(&workers, done.wall)
+    } else {
+        // More slots than there are tasks cannot be used by anybody.
+        done.utilisation(cli.jobs()?.min(done.tasks.len()).max(1))
+    };
     let succeeded = done.count(TaskState::Succeeded);
-    // More slots than there are tasks cannot be used by anybody.
-    let slots = jobs.min(done.tasks.len()).max(1);
-    RunStatistics {
+    Ok(RunStatistics {
         tasks: done.tasks.len() as u64,
         failed: (done.tasks.len() - succeeded) as u64,
         autonomy: done.autonomy(),
-        utilisation: done.utilisation(slots),
+        utilisation,
         wall_ms: millis(done.wall),
         max_concurrency: done.peak as u64,
         cancelled,
-    }
+        workers,
+    })
 }
 
 /// The tasks of the run as the picture shows them, and the aggregator behind them.

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use crate::bus::{BusArgs, BusUrl};
 use crate::code_audit::finding::Severity;
 
 /// Audits a source tree with agents: every file, every package, one report.
 ///
+/// Everything is done in this process, unless `--bus` names a broker. Then the files travel over it to processes
+/// that run `code_audit_worker`, on this or other machines, and this one analyses nothing itself.
+///
 /// Exits with 0, with 1 if there is a finding of `--fail-on` or above, with 2 if the audit could not be
-/// done.
+/// done, with 130 after Ctrl-C.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "code_audit")]
 pub(crate) struct Cli {
@@ -22,9 +26,12 @@ pub(crate) struct Cli {
     /// Exit with 1 if there is a finding of this severity or above
     #[arg(long, value_name = "SEVERITY")]
     pub(crate) fail_on: Option<Severity>,
-    /// How many files are analysed at once
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = jobs)]
-    pub(crate) jobs: usize,
+    /// How many files this process analyses at once; 0 leaves all to workers
+    /// [default: 128, and 0 with --bus]
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    bus: BusArgs,
     /// Where the report goes: a directory, or a prefix to which `.md` and `.html` are added
     /// [default: `code-audit`, and nowhere with --json]
     #[arg(long, value_name = "DIR|PREFIX")]
@@ -32,6 +39,27 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// The broker that workers are reached by, if there is one.
+    pub(crate) fn bus(&self) -> Option<&BusUrl> {
+        self.bus.broker()
+    }
+
+    /// How many files this process analyses at once.
+    ///
+    /// # Errors
+    ///
+    /// If nobody would analyse any.
+    pub(crate) fn jobs(&self) -> anyhow::Result<usize> {
+        match (self.jobs, self.bus()) {
+            (Some(0), None) => {
+                anyhow::bail!("--jobs 0 leaves all files to workers, and needs --bus to reach them")
+            }
+            (Some(jobs), _) => Ok(jobs),
+            (None, None) => Ok(128),
+            (None, Some(_)) => Ok(0),
+        }
+    }
+
     /// The path as reports show it: as it was given, unless that is no name (`.`, `..`).
     pub(crate) fn shown_path(&self) -> String {
         let named = match self.path.file_name() {
@@ -63,10 +91,10 @@ impl Cli {
     }
 }
 
-fn jobs(text: &str) -> Result<usize, String> {
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(jobs @ 1..=10_000) => Ok(jobs),
-        _ => Err("must be a number from 1 to 10000".to_owned()),
+        Ok(jobs @ 0..=10_000) => Ok(jobs),
+        _ => Err("must be a number from 0 to 10000".to_owned()),
     }
 }
 
@@ -83,10 +111,19 @@ mod tests {
         let cli = parse(&["src", "--json", "--fail-on", "high", "--jobs", "8"]).unwrap();
         assert_eq!(cli.path, Path::new("src"));
         assert_eq!(
-            (cli.json, cli.fail_on, cli.jobs),
+            (cli.json, cli.fail_on, cli.jobs().unwrap()),
             (true, Some(Severity::High), 8)
         );
         assert_eq!(cli.report_paths(), None);
+    }
+
+    #[test]
+    fn a_bus_leaves_the_files_to_workers_unless_told_otherwise() {
+        let jobs = |arguments: &[&str]| parse(arguments).unwrap().jobs().ok();
+        assert_eq!(jobs(&["x"]), Some(128));
+        assert_eq!(jobs(&["x", "--bus", "amqp://host"]), Some(0));
+        assert_eq!(jobs(&["x", "--bus", "amqp://host", "--jobs", "4"]), Some(4));
+        assert_eq!(jobs(&["x", "--jobs", "0"]), None);
     }
 
     #[test]
@@ -104,7 +141,7 @@ mod tests {
         let message = |arguments: &[&str]| parse(arguments).unwrap_err().to_string();
         assert!(message(&[]).contains("<PATH>"));
         assert!(message(&["x", "--fail-on", "bad"]).contains("critical"));
-        for jobs in ["0", "-1", "many", "10001"] {
+        for jobs in ["-1", "many", "10001"] {
             assert!(parse(&["x", &format!("--jobs={jobs}")]).is_err(), "{jobs}");
         }
     }

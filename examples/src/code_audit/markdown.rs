@@ -3,9 +3,11 @@
 mod anchor;
 mod target;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
+use serde::{Deserialize, Serialize};
 
 use crate::code_audit::finding::Finding;
 use crate::code_audit::rules::Rule;
@@ -14,31 +16,66 @@ use crate::code_audit::source::line_at;
 use anchor::Anchors;
 use target::{Resolved, Target};
 
-/// Follows the relative links of the Markdown `text` at `path`, relative to `root`.
-///
-/// Links with a scheme, to a site's root or out of the audited tree cannot be judged here and are left
-/// alone.
-pub(crate) fn check(text: &str, path: &str, root: &Path) -> Vec<Finding> {
+/// The links of a document that lead nowhere in other files, by their text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Neighbours(BTreeMap<String, Dead>);
+
+/// How a link leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Dead {
+    Link,
+    Anchor,
+}
+
+impl Neighbours {
+    /// Follows the relative links to other files of the Markdown `text` at `path`, relative to `root`.
+    ///
+    /// Links with a scheme, to a site's root or out of the audited tree cannot be judged here and are left
+    /// alone.
+    pub(crate) fn of(text: &str, path: &str, root: &Path) -> Self {
+        let urls: BTreeSet<_> = links(text).into_iter().map(|link| link.url).collect();
+        let dead = urls
+            .into_iter()
+            .filter_map(|url| Some((Dead::of(&Target::parse(&url)?, path, root)?, url)));
+        Self(dead.map(|(dead, url)| (url, dead)).collect())
+    }
+}
+
+impl Dead {
+    fn of(target: &Target, path: &str, root: &Path) -> Option<Self> {
+        match target.resolve(path, root) {
+            Resolved::Missing => Some(Self::Link),
+            Resolved::Document(document) => {
+                let anchor = target.anchor.as_deref()?;
+                (!Anchors::read(&document)?.has(anchor)).then_some(Self::Anchor)
+            }
+            Resolved::Here | Resolved::Outside | Resolved::Other => None,
+        }
+    }
+}
+
+/// Judges the links of the Markdown `text` at `path`.
+pub(crate) fn check(text: &str, path: &str, neighbours: &Neighbours) -> Vec<Finding> {
     let own = Anchors::of(text);
     let mut findings = Vec::new();
     for link in links(text) {
         let Some(target) = Target::parse(&link.url) else {
             continue;
         };
-        let problem = match target.resolve(path, root) {
-            Resolved::Outside => None,
-            Resolved::Missing => Some((Rule::DeadLink, format!("`{}` leads to no file", link.url))),
-            Resolved::Here => dead_anchor(&target, &own, &link.url),
-            Resolved::Document(document) => match Anchors::read(&document) {
-                Some(anchors) => dead_anchor(&target, &anchors, &link.url),
-                None => None,
-            },
-            Resolved::Other => None,
+        let dead = match &target.anchor {
+            Some(anchor) if target.is_here() => (!own.has(anchor)).then_some(Dead::Anchor),
+            _ => neighbours.0.get(&link.url).copied(),
         };
-        if let Some((rule, message)) = problem {
-            let line = line_at(text.as_bytes(), link.offset);
-            findings.push(Finding::new(rule, path, line, message));
-        }
+        let (rule, what) = match dead {
+            Some(Dead::Link) => (Rule::DeadLink, "file"),
+            Some(Dead::Anchor) => (Rule::DeadAnchor, "heading"),
+            None => continue,
+        };
+        let line = line_at(text.as_bytes(), link.offset);
+        let message = format!("`{}` leads to no {what}", link.url);
+        findings.push(Finding::new(rule, path, line, message));
     }
     findings
 }
@@ -90,11 +127,6 @@ fn options() -> Options {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
-}
-
-fn dead_anchor(target: &Target, anchors: &Anchors, url: &str) -> Option<(Rule, String)> {
-    let anchor = target.anchor.as_deref()?;
-    (!anchors.has(anchor)).then(|| (Rule::DeadAnchor, format!("`{url}` leads to no heading")))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The audit of a source tree: what the example `code_audit` runs.
+//! The audit of a source tree: what the examples `code_audit` and `code_audit_worker` run.
 //!
-//! `agents.rs` has all that is about agents, `audit.rs` follows the run; the other files find the files of
-//! a tree, analyse them, and write the report, and know nothing of either.
+//! `agents.rs` has all that is about agents, `audit.rs` follows the run, `worker.rs` is a process that analyses for
+//! the runs of others; the other files find the files of a tree, analyse them, and write the report, and know nothing of
+//! either.
 
 mod agents;
 mod analysis;
@@ -11,6 +12,7 @@ mod finding;
 mod language;
 mod manifest;
 mod markdown;
+mod material;
 mod model;
 mod progress;
 mod report;
@@ -22,16 +24,24 @@ mod source;
 mod summary;
 mod table;
 mod text;
+mod waiting;
 mod walk;
+mod work;
+pub mod worker;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use coditect_core::telemetry::Telemetry;
 
+use crate::bus::LOG;
+
+use self::audit::Interrupted;
 use self::cli::Cli;
 use self::report::Page;
 
+/// The audit could not be done.
+const FAILED: u8 = 2;
 /// What a shell reports for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
@@ -42,7 +52,10 @@ pub async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            ExitCode::from(match error.is::<Interrupted>() {
+                true => INTERRUPTED,
+                false => FAILED,
+            })
         }
     }
 }
@@ -50,7 +63,8 @@ pub async fn main() -> ExitCode {
 async fn audit_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
     let _telemetry = Telemetry::builder()
         .with_service("code_audit")
-        .with_default_filter("warn")
+        // Tasks that nobody serves are told of in words of its own.
+        .with_default_filter(format!("{LOG},coditect_core::coordinator::unserved=error"))
         .install()?;
     let audited = audit::audit(cli).await?;
     let (audit, run) = (&audited.report, &audited.run);

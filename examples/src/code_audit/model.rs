@@ -1,13 +1,14 @@
 //! What the agents of the audit give each other: plain serde types, each bounded in size.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::code_audit::finding::{Finding, Severity, fold};
 use crate::code_audit::language::Language;
+use crate::code_audit::material::Material;
 use crate::code_audit::rules::Rule;
+use crate::code_audit::work::Work;
 
 /// Files over this many bytes are not analysed, only their beginning is searched for secrets.
 pub(crate) const MAX_ANALYSED_BYTES: u64 = 8 << 20;
@@ -23,9 +24,7 @@ pub(crate) const TOP: usize = 10;
 /// The work of one analysis agent: a file of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileTask {
-    /// The root of the audit.
-    pub(crate) root: PathBuf,
-    /// The file, relative to the root, with `/` between its parts.
+    /// The file, relative to the root of the audit, with `/` between its parts.
     pub(crate) path: String,
     /// The package the file belongs to.
     pub(crate) package: String,
@@ -33,8 +32,8 @@ pub(crate) struct FileTask {
     pub(crate) language: Language,
     /// Its size in bytes when the tree was walked.
     pub(crate) size: u64,
-    /// Why the entry cannot be analysed, if the walk found that out already.
-    pub(crate) obstacle: Option<Finding>,
+    /// What there is to analyse.
+    pub(crate) material: Material,
 }
 
 /// What an analysis agent says about one file.
@@ -56,6 +55,8 @@ pub(crate) struct FileReport {
     pub(crate) findings: Vec<Finding>,
     /// Its most complex functions, at most [`TOP`].
     pub(crate) functions: Vec<Function>,
+    /// Who analysed it.
+    pub(crate) work: Option<Work>,
 }
 
 impl FileReport {
@@ -70,6 +71,7 @@ impl FileReport {
             code_lines: 0,
             findings: Vec::new(),
             functions: Vec::new(),
+            work: None,
         }
     }
 
@@ -264,6 +266,8 @@ impl SeverityCounts {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::code_audit::finding::MAX_PER_RULE;
 
@@ -278,12 +282,11 @@ mod tests {
     #[test]
     fn a_file_carries_a_bounded_list() {
         let task = FileTask {
-            root: PathBuf::new(),
             path: "a.rs".into(),
             package: "a".into(),
             language: Language::Rust,
             size: 1,
-            obstacle: None,
+            material: Material::Here(PathBuf::new()),
         };
         let mut report = FileReport::new(&task);
         report.add(

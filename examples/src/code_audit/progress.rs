@@ -40,6 +40,11 @@ impl Progress {
         self.0.inc(1);
     }
 
+    /// Says something above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        self.0.suspend(|| eprintln!("{text}"));
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();

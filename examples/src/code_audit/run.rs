@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::code_audit::language::Language;
+use crate::code_audit::work::WorkerFigures;
 
 /// How the run went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub(crate) struct RunStatistics {
     pub(crate) max_concurrency: u64,
     /// Whether the run was cancelled, so that the report is about a part of the tree.
     pub(crate) cancelled: bool,
+    /// Who analysed, where that may have been other processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) workers: Vec<WorkerFigures>,
 }
 
 /// A task of the run, as far as its picture shows it.

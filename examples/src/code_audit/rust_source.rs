@@ -8,8 +8,6 @@ mod lines;
 mod reach;
 mod visit;
 
-use std::path::Path;
-
 use proc_macro2::{Span, TokenStream};
 
 use crate::code_audit::analysis::milder_in_tests;
@@ -18,7 +16,7 @@ use crate::code_audit::model::Function;
 use crate::code_audit::rules::Rule;
 
 use lines::Lines;
-use reach::Reach;
+pub(crate) use reach::Reach;
 
 /// Sources over this many bytes are bindings that a program wrote; a tree of them would not be
 /// bounded, since syntax takes some fifty times the memory of its text.
@@ -35,11 +33,11 @@ pub(crate) struct RustReport {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Analyses the Rust source `text` at `path`, relative to `root`.
+/// Analyses the Rust source `text` at `path`, of which users of its library see what `reach` says.
 ///
 /// Parsing recurses, so it happens on a thread whose stack fits the nesting of the source; nesting
 /// that would fit no stack is a finding.
-pub(crate) fn check(text: &str, path: &str, root: &Path) -> RustReport {
+pub(crate) fn check(text: &str, path: &str, reach: &Reach) -> RustReport {
     let lines = Lines::of(text);
     let mut report = RustReport {
         code_lines: lines.code(),
@@ -55,8 +53,7 @@ pub(crate) fn check(text: &str, path: &str, root: &Path) -> RustReport {
     let parsed = depth::with_stack(without_prelude(text), |file| {
         let file = file?;
         let mut report = visit::check(&file, path, &lines);
-        let reach = Reach::of(path, root);
-        report.findings.extend(docs::check(&file, path, &reach));
+        report.findings.extend(docs::check(&file, path, reach));
         Ok(report)
     });
     match parsed {

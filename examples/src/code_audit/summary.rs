@@ -91,17 +91,17 @@ mod tests {
     use super::*;
     use crate::code_audit::finding::Finding;
     use crate::code_audit::language::Language;
+    use crate::code_audit::material::Material;
     use crate::code_audit::model::{FileReport, FileTask};
     use crate::code_audit::rules::Rule;
 
     fn file(package: &str, path: &str, rules: &[Rule]) -> FileReport {
         let mut report = FileReport::new(&FileTask {
-            root: PathBuf::new(),
             path: path.to_owned(),
             package: package.to_owned(),
             language: Language::Rust,
             size: 10,
-            obstacle: None,
+            material: Material::Here(PathBuf::new()),
         });
         report.lines = 3;
         report.add(

@@ -1,5 +1,7 @@
 //! The table at the end of a run.
 
+use std::time::Duration;
+
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
@@ -31,15 +33,21 @@ pub(crate) fn render(audit: &AuditReport, run: &RunStatistics) -> String {
     }
     let files = thousands(audit.volume.files);
     let lines = thousands(audit.volume.code_lines);
-    format!(
+    let mut text = format!(
         "{table}\n{files} files, {lines} lines of code, {} packages",
         audit.packages.len()
-    )
+    );
+    for worker in &run.workers {
+        text.push_str("\nworker ");
+        text.push_str(&worker.line(Duration::from_millis(run.wall_ms)));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code_audit::work::WorkerFigures;
 
     #[test]
     fn shows_every_severity_and_every_figure() {
@@ -51,10 +59,23 @@ mod tests {
             wall_ms: 12_340,
             max_concurrency: 128,
             cancelled: false,
+            workers: vec![WorkerFigures {
+                worker: "far-away:7".into(),
+                slots: 4,
+                tasks: 1_200,
+                busy_us: 24_680_000,
+            }],
         };
         let text = render(&AuditReport::new("."), &run);
         for part in [
-            "critical", "info", "5,321", "100.0 %", "87.6 %", "12.34 s", "128",
+            "critical",
+            "info",
+            "5,321",
+            "100.0 %",
+            "87.6 %",
+            "12.34 s",
+            "128",
+            "worker far-away:7: 1,200 files, 4 slots, 50.0 %",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

@@ -11,6 +11,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use crate::code_audit::finding::Finding;
 use crate::code_audit::language::Language;
+use crate::code_audit::material::Material;
 use crate::code_audit::model::FileTask;
 use crate::code_audit::rules::Rule;
 
@@ -91,19 +92,18 @@ impl Walk {
     fn file(&mut self, path: &Path) -> FileTask {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         FileTask {
-            root: self.root.clone(),
             path: slashed(relative),
             package: self.packages.of(relative),
             language: Language::of(relative),
             size: 0,
-            obstacle: None,
+            material: Material::Here(self.root.clone()),
         }
     }
 
     fn obstacle(&mut self, path: &Path, rule: Rule, message: String) -> FileTask {
         let mut task = self.file(path);
         task.language = Language::Opaque;
-        task.obstacle = Some(Finding::new(rule, &task.path, 0, message));
+        task.material = Material::Obstacle(Finding::new(rule, &task.path, 0, message));
         task
     }
 }

@@ -28,9 +28,23 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     binary
 }
 
+/// Says whether a program is there and younger than what it is made of in this package.
 fn is_current(binary: &Path, name: &str) -> bool {
-    let built = modified(binary);
-    built.is_some() && built >= modified(&source(name))
+    let mut sources = vec![source(name)];
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let found = if path.is_dir() {
+                &mut folders
+            } else {
+                &mut sources
+            };
+            found.push(path);
+        }
+    }
+    let newest = sources.iter().filter_map(|path| modified(path)).max();
+    modified(binary).is_some_and(|built| Some(built) >= newest)
 }
 
 /// Builds an example into the folder that the tests were built into.

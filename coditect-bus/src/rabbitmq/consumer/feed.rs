@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, ready, try_join_all};
 use futures::stream::{SelectAll, StreamExt, select_all};
 use futures::{FutureExt, Stream};
 use lapin::options::{
@@ -15,12 +15,15 @@ use lapin::{Channel, message::Delivery as Message};
 use tokio::time::{sleep, timeout};
 
 use crate::rabbitmq::error::{self, Failure};
-use crate::rabbitmq::lease::{Leases, Verdict};
+use crate::rabbitmq::lease::{Leases, Pending, Verdict};
 use crate::rabbitmq::topology::{self, Known};
 use crate::rabbitmq::wire;
 use crate::{ErrorKind, Priority};
 
 type Messages = Pin<Box<dyn Stream<Item = (Priority, Option<Message>)> + Send>>;
+
+/// Whether settlements could be written.
+type Told = Result<(), lapin::Error>;
 
 /// A channel with its subscriptions to the queues of all priorities.
 pub(super) struct Feed {
@@ -158,11 +161,19 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
     const AT_ONCE: usize = 128;
     let core = &leases.core;
     let names = &core.topology.names;
-    leases.begin();
+    leases.begin(&feed.channel);
     let mut is_cancelled = false;
+    // While the broker is told of some settlements, others gather, and messages still come in.
+    let mut telling: Option<BoxFuture<'static, Told>> = None;
     loop {
         tokio::select! {
             () = core.closed.cancelled() => return End::Ended,
+            told = async { Some(telling.as_mut()?.await) }, if telling.is_some() => {
+                telling = None;
+                if told.is_none_or(|told| told.is_err()) {
+                    return End::Lost;
+                }
+            }
             () = leases.bell.notified() => {}
             Some(first) = feed.messages.next(), if !is_cancelled => {
                 let mut batch = vec![first];
@@ -189,16 +200,11 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
                 return End::Lost;
             }
         }
-        let is_done = leases.wind_up();
-        if flush(leases, &feed.channel).await.is_err() {
-            return End::Lost;
-        }
-        if is_done == Some(true) {
-            return End::Done;
-        }
-        if is_done.is_some() && leases.held() == 0 {
-            // What was just told may have been the last.
-            leases.bell.notify_one();
+        if telling.is_none() {
+            if leases.wind_up() == Some(true) {
+                return End::Done;
+            }
+            telling = tell(leases, &feed.channel);
         }
     }
 }
@@ -235,61 +241,45 @@ async fn cancel(leases: &Leases, feed: &mut Feed) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the broker what was settled: what goes back first, then as many acknowledgements in one as can be.
-async fn flush(leases: &Leases, channel: &Channel) -> Result<(), Failure> {
+/// Tells the broker what was settled, if anything was: what goes back first, then as many acknowledgements in one as can be.
+///
+/// It is on its way by the call; the future ends when it is written.
+fn tell(leases: &Leases, channel: &Channel) -> Option<BoxFuture<'static, Told>> {
     let (pending, acked, (up_to, covered)) = leases.take_pending();
     if pending.is_empty() {
-        return Ok(());
+        return None;
     }
-    let backs = pending.iter().filter_map(|pending| {
-        let tag = pending.tag;
-        match pending.verdict {
-            Verdict::Ack => None,
-            Verdict::Requeue => Some(
-                channel
-                    .basic_reject(tag, BasicRejectOptions { requeue: true })
-                    .left_future(),
-            ),
-            // Since 4.3 the broker does not count this as a delivery, which it was not.
-            Verdict::GiveBack => Some(
-                channel
-                    .basic_nack(
-                        tag,
-                        BasicNackOptions {
-                            requeue: true,
-                            multiple: false,
-                        },
-                    )
-                    .right_future(),
-            ),
+    let (channel, queue) = (channel.clone(), leases.queue.clone());
+    let mut telling = async move {
+        let backs = pending.iter().filter(|one| one.verdict != Verdict::Ack);
+        let backs = backs.map(|one| give_back(&channel, one).boxed());
+        let ack = |tag, multiple| channel.basic_ack(tag, BasicAckOptions { multiple }).boxed();
+        let many = (covered > 0).then(|| ack(up_to, covered > 1));
+        let singles = acked[covered..].iter().map(|tag| ack(*tag, false));
+        // Each is handed to the driver by its first poll, in this order.
+        let told = try_join_all(backs.chain(many).chain(singles)).await;
+        let told = told.map(drop);
+        for done in pending.into_iter().filter_map(|one| one.done) {
+            let _ = done.send(told.clone().map_err(|_| error::lease_lost(&queue)));
         }
-    });
-    let mut told: Result<(), lapin::Error> = join_all(backs).await.into_iter().collect();
-    if told.is_ok() && covered > 0 {
-        told = channel
-            .basic_ack(
-                up_to,
-                BasicAckOptions {
-                    multiple: covered > 1,
-                },
-            )
-            .await;
+        told
     }
-    if told.is_ok() {
-        let singles = acked[covered..].iter();
-        let singles =
-            singles.map(|tag| channel.basic_ack(*tag, BasicAckOptions { multiple: false }));
-        told = join_all(singles).await.into_iter().collect();
+    .boxed();
+    match telling.as_mut().now_or_never() {
+        Some(told) => Some(ready(told).boxed()),
+        None => Some(telling),
     }
-    for pending in pending {
-        if let Some(done) = pending.done {
-            let outcome = if told.is_ok() {
-                Ok(())
-            } else {
-                Err(error::lease_lost(&leases.queue))
-            };
-            let _ = done.send(outcome);
-        }
+}
+
+async fn give_back(channel: &Channel, pending: &Pending) -> Result<(), lapin::Error> {
+    if pending.verdict == Verdict::Requeue {
+        let options = BasicRejectOptions { requeue: true };
+        return channel.basic_reject(pending.tag, options).await;
     }
-    told.map_err(Failure::Driver)
+    // Since 4.3 the broker does not count this as a delivery, which it was not.
+    let options = BasicNackOptions {
+        requeue: true,
+        multiple: false,
+    };
+    channel.basic_nack(pending.tag, options).await
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Filter, Instance, PowerOfTwoChoices, Registration};
+use crate::{
+    Filter, Finding, Instance, PowerOfTwoChoices, Reason, Registration, Standing, Verdict,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -29,6 +31,10 @@ enum Step {
     Deregister {
         which: prop::sample::Index,
     },
+    Judge {
+        which: prop::sample::Index,
+        finding: Option<Finding>,
+    },
     /// Enough for some leases to end, those renewed lately not among them.
     Pass {
         seconds: u64,
@@ -46,6 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|set| set.into_iter().collect::<Vec<_>>())
     };
     let health = prop::sample::select(vec![Health::Ready, Health::Degraded, Health::Draining]);
+    let findings = vec![None, Some(Finding::Degraded), Some(Finding::Evicted)];
+    let finding = prop::sample::select(findings);
     let which = any::<prop::sample::Index>;
     prop_oneof![
         4 => (0..4u8, 0..3u8, prop::bool::weighted(0.2), versions(), prop::bool::weighted(0.2)).prop_map(
@@ -54,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (which(), 0..5u32, health).prop_map(|(which, in_flight, health)| Step::Renew { which, in_flight, health }),
         2 => (which(), versions(), 1..5u32).prop_map(|(which, versions, weight)| Step::Update { which, versions, weight }),
         1 => which().prop_map(|which| Step::Deregister { which }),
+        2 => (which(), finding).prop_map(|(which, finding)| Step::Judge { which, finding }),
         1 => (1..12u64).prop_map(|seconds| Step::Pass { seconds }),
         2 => Just(Step::CatchUp),
         2 => (0..4u8).prop_map(|version| Step::Pick { version }),
@@ -119,6 +128,13 @@ async fn take(
                 registry.deregister(&registration).await.unwrap();
             }
         }
+        Step::Judge { which, finding } => {
+            if let Some(registration) = chosen(which) {
+                let reason = Reason::new("found", std::time::SystemTime::UNIX_EPOCH);
+                let verdict = finding.map(|finding| Verdict { finding, reason });
+                let _ = registry.judge(&registration.instance, verdict).await;
+            }
+        }
         Step::Pass { seconds } => tokio::time::advance(Duration::from_secs(seconds)).await,
         Step::CatchUp => settle(view, registry).await,
         Step::Pick { version } => {
@@ -143,7 +159,7 @@ async fn check(registry: &MemoryRegistry, view: &View) {
         let requirement = work(&format!("^{version}"));
         for tenant in [None, Some(&acme)] {
             let may = |record: &&Arc<AgentRecord>, health| {
-                record.health == health
+                record.standing() == health
                     && record.offers(&requirement)
                     && record.tenant().is_none_or(|t| Some(t) == tenant)
             };
@@ -157,10 +173,10 @@ async fn check(registry: &MemoryRegistry, view: &View) {
                     .collect::<Vec<_>>()
             };
             let tiers = [
-                (true, Health::Ready),
-                (true, Health::Degraded),
-                (false, Health::Ready),
-                (false, Health::Degraded),
+                (true, Standing::Ready),
+                (true, Standing::Degraded),
+                (false, Standing::Ready),
+                (false, Standing::Degraded),
             ];
             let mut expected = tiers
                 .map(|(own, health)| preferred(own, health))
@@ -202,7 +218,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let registry = Arc::new(MemoryRegistry::builder().with_watch_buffer(buffer).build());
-            let view = View::follow(Arc::clone(&registry) as _).await.unwrap();
+            let view = View::builder().with_grace(Duration::ZERO).follow(Arc::clone(&registry) as _).await.unwrap();
             let mut registrations = Vec::new();
             for step in steps {
                 take(&registry, &view, &mut registrations, step).await;

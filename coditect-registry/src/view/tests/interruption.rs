@@ -11,14 +11,14 @@ use crate::{Change, Error, ErrorKind, Event, Filter, Registration, Watch};
 
 /// A registry of which only the watch works, and that as the test wants it.
 #[derive(Debug, Default)]
-struct Scripted {
+pub(super) struct Scripted {
     watches: Mutex<Vec<mpsc::Receiver<Event>>>,
     asked: AtomicUsize,
 }
 
 impl Scripted {
     /// Prepares the next watch and returns its other end.
-    fn prepare(&self) -> mpsc::Sender<Event> {
+    pub(super) fn prepare(&self) -> mpsc::Sender<Event> {
         let (sender, receiver) = mpsc::channel(16);
         self.watches.lock().insert(0, receiver);
         sender
@@ -92,7 +92,7 @@ fn added(sequence: u64, agent: &str) -> Event {
     }
 }
 
-async fn until(done: impl Fn() -> bool) {
+pub(super) async fn until(done: impl Fn() -> bool) {
     while !done() {
         tokio::task::yield_now().await;
     }
@@ -143,7 +143,11 @@ async fn a_skipped_number_makes_it_start_over() {
     let registry = Arc::new(Scripted::default());
     let first = registry.prepare();
     first.send(resync(1, &["a"])).await.unwrap();
-    let view = View::follow(Arc::clone(&registry) as _).await.unwrap();
+    let view = View::builder()
+        .with_grace(Duration::ZERO)
+        .follow(Arc::clone(&registry) as _)
+        .await
+        .unwrap();
     let second = registry.prepare();
     second.send(resync(5, &["a", "b", "c", "d"])).await.unwrap();
     first.send(added(2, "b")).await.unwrap();

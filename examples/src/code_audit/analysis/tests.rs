@@ -8,12 +8,11 @@ use crate::code_audit::model::MAX_ANALYSED_BYTES;
 
 fn task(dir: &TempDir, path: &str) -> FileTask {
     FileTask {
-        root: dir.path().to_path_buf(),
         path: path.to_owned(),
         package: "p".to_owned(),
         language: Language::of(Path::new(path)),
         size: 0,
-        obstacle: None,
+        material: Material::Here(dir.path().to_path_buf()),
     }
 }
 
@@ -94,7 +93,7 @@ fn binaries_and_damaged_rust_are_reported() {
 fn an_obstacle_of_the_walk_is_the_whole_report() {
     let dir = tempfile::tempdir().unwrap();
     let mut task = task(&dir, "loop");
-    task.obstacle = Some(Finding::new(Rule::LinkLoop, "loop", 0, "leads to `.`"));
+    task.material = Material::Obstacle(Finding::new(Rule::LinkLoop, "loop", 0, "leads to `.`"));
     assert_eq!(rules(&analyse(&task)), [Rule::LinkLoop]);
 }
 

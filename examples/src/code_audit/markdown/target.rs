@@ -45,9 +45,14 @@ impl Target {
         })
     }
 
+    /// Says whether it lies in the document itself.
+    pub(super) fn is_here(&self) -> bool {
+        self.path.is_empty()
+    }
+
     /// Looks the target up, relative to the directory of `document`.
     pub(super) fn resolve(&self, document: &str, root: &Path) -> Resolved {
-        if self.path.is_empty() {
+        if self.is_here() {
             return Resolved::Here;
         }
         let directory = Path::new(document).parent().unwrap_or(Path::new(""));

@@ -16,9 +16,14 @@ fn docs() -> TempDir {
     dir
 }
 
+fn check_in(text: &str, root: &Path) -> Vec<Finding> {
+    let path = "docs/guide.md";
+    check(text, path, &Neighbours::of(text, path, root))
+}
+
 fn found(text: &str) -> Vec<(Rule, u32)> {
     let dir = docs();
-    check(text, "docs/guide.md", dir.path())
+    check_in(text, dir.path())
         .iter()
         .map(|f| (f.rule, f.line))
         .collect()
@@ -87,10 +92,7 @@ fn a_link_out_of_the_tree_is_not_read() {
         dir.path().join("docs/out.md"),
     )
     .unwrap();
-    assert_eq!(
-        check("[x](out.md#no-such-heading)", "docs/guide.md", dir.path()),
-        []
-    );
+    assert_eq!(check_in("[x](out.md#no-such-heading)", dir.path()), []);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::code_audit::finding::Finding;
 use crate::code_audit::language::Language;
+use crate::code_audit::material::Material;
 use crate::code_audit::model::{FileReport, FileTask, MAX_FINDINGS_LISTED, PackageTask};
 use crate::code_audit::rules::Rule;
 use crate::code_audit::run::{NodeKind, NodeState};
@@ -17,6 +18,7 @@ fn statistics() -> RunStatistics {
         wall_ms: 10,
         max_concurrency: 2,
         cancelled: false,
+        workers: Vec::new(),
     }
 }
 
@@ -24,12 +26,11 @@ fn audit(path: &str, findings: usize) -> AuditReport {
     let mut report = AuditReport::new(path);
     let files = (0..findings.max(1)).map(|index| {
         let mut file = FileReport::new(&FileTask {
-            root: "/".into(),
             path: path.to_owned(),
             package: path.to_owned(),
             language: Language::Rust,
             size: 1,
-            obstacle: None,
+            material: Material::Here("/".into()),
         });
         if findings > 0 {
             let message = format!("`{path}` leads to no file");

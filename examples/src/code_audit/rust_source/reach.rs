@@ -1,10 +1,11 @@
 //! What of a file users of its library can reach, judged by the modules above it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use syn::Ident;
 
 use crate::code_audit::analysis::is_test_path;
@@ -13,12 +14,13 @@ use crate::code_audit::analysis::is_test_path;
 const MAX_MODULE_BYTES: u64 = 1 << 20;
 
 /// Which public items of a file are part of the library's interface.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reach {
     /// All of them, or that cannot be told.
     Everything,
     /// Only those that a module above re-exports by name.
-    Names(HashSet<String>),
+    Names(BTreeSet<String>),
     /// None: a binary, a test, a private module.
     Nothing,
 }
@@ -28,7 +30,7 @@ impl Reach {
     ///
     /// The modules above are read as text: a `mod` declaration and the `pub use` next to it are regular
     /// enough, and parsing them again for each of their files would cost more than it tells.
-    pub(super) fn of(file: &str, root: &Path) -> Self {
+    pub(crate) fn of(file: &str, root: &Path) -> Self {
         if is_test_path(file) || file.ends_with("build.rs") {
             return Self::Nothing;
         }
@@ -78,7 +80,7 @@ impl Reach {
 
     /// What of the private `module` the modules above it re-export.
     fn exported(above: &[String], module: &str) -> Self {
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         for statement in above.iter().flat_map(|text| public_uses(text)) {
             let words: Vec<_> = words(statement).collect();
             if !words.contains(&module) {

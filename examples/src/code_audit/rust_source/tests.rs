@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use super::*;
 
@@ -7,7 +8,7 @@ fn found(text: &str) -> Vec<(Rule, u32)> {
 }
 
 fn found_in(path: &str, text: &str) -> Vec<(Rule, u32)> {
-    let report = check(text, path, Path::new("/nonexistent"));
+    let report = check(text, path, &Reach::of(path, Path::new("/nonexistent")));
     report.findings.iter().map(|f| (f.rule, f.line)).collect()
 }
 
@@ -129,7 +130,8 @@ fn modules_above_decide_what_can_be_reached() {
     write("open/mod.rs", "mod deep;\npub mod wide;\n");
     let missing = |path: &str| {
         let text = "pub struct Shown;\npub struct Internal;\n";
-        check(text, &format!("src/{path}"), dir.path())
+        let path = format!("src/{path}");
+        check(text, &path, &Reach::of(&path, dir.path()))
             .findings
             .len()
     };
@@ -149,7 +151,7 @@ fn functions_are_measured() {
         "impl<T> S<T> {{\n    fn m() {{\n        // comment\n\n        match x {{\n{arms}        _ => 0,\n        }};\n        \
          if a && b || c {{}}\n        let Some(x) = y else {{ return }};\n        fn inner() {{ loop {{}} }}\n    }}\n}}"
     );
-    let report = check(&text, "x.rs", Path::new("/nonexistent"));
+    let report = check(&text, "x.rs", &Reach::of("x.rs", Path::new("/nonexistent")));
     let measures: Vec<_> = report
         .functions
         .iter()
@@ -176,7 +178,11 @@ fn broken_rust_is_one_finding_at_its_line() {
         [(Rule::RustSyntax, 2)]
     );
     assert_eq!(found("fn a() {}\n}\n"), [(Rule::RustSyntax, 2)]);
-    let report = check("fn (", "tests/ui/bad.rs", Path::new("/nonexistent"));
+    let report = check(
+        "fn (",
+        "tests/ui/bad.rs",
+        &Reach::of("tests/ui/bad.rs", Path::new("/nonexistent")),
+    );
     assert_eq!(report.findings[0].severity, Severity::Info);
 }
 

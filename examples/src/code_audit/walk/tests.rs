@@ -14,6 +14,13 @@ fn tree(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
+fn obstacle(task: &FileTask) -> Option<&Finding> {
+    match &task.material {
+        Material::Obstacle(finding) => Some(finding),
+        _ => None,
+    }
+}
+
 fn paths(root: &Path) -> Vec<String> {
     Walk::new(root).unwrap().map(|task| task.path).collect()
 }
@@ -45,7 +52,7 @@ fn a_malformed_gitignore_is_reported_and_the_rest_of_it_holds() {
     let tasks: Vec<_> = Walk::new(dir.path()).unwrap().collect();
     let paths: Vec<_> = tasks.iter().map(|task| task.path.as_str()).collect();
     assert_eq!(paths, ["d/.gitignore", "d/.gitignore", "d/b.rs"]);
-    let finding = tasks[0].obstacle.as_ref().unwrap();
+    let finding = obstacle(&tasks[0]).unwrap();
     assert!(finding.message.contains("line 1"), "{}", finding.message);
 }
 
@@ -115,7 +122,12 @@ mod links {
 
         let found: Vec<_> = Walk::new(root)
             .unwrap()
-            .map(|task| (task.path, task.obstacle.map(|finding| finding.rule)))
+            .map(|task| {
+                (
+                    task.path.clone(),
+                    obstacle(&task).map(|finding| finding.rule),
+                )
+            })
             .collect();
         let expected = [
             ("a", Some(Rule::LinkLoop)),
@@ -133,7 +145,7 @@ mod links {
         let dir = tree(&[]);
         let _socket = UnixListener::bind(dir.path().join("s")).unwrap();
         let task = Walk::new(dir.path()).unwrap().next().unwrap();
-        let finding = task.obstacle.unwrap();
+        let finding = obstacle(&task).unwrap();
         assert_eq!(
             (finding.rule, finding.message.as_str()),
             (Rule::SpecialFile, "a socket: not opened")
@@ -148,6 +160,6 @@ mod links {
         fs::write(dir.path().join(name), "").unwrap();
         let task = Walk::new(dir.path()).unwrap().next().unwrap();
         assert_eq!(task.path, "a\u{fffd}.rs");
-        assert_eq!(task.obstacle.unwrap().rule, Rule::Unreadable);
+        assert_eq!(obstacle(&task).unwrap().rule, Rule::Unreadable);
     }
 }

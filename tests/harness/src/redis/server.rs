@@ -102,27 +102,30 @@ impl Server {
             let fault = match process.ended()? {
                 Some(status) => format!("ended at its start ({status})"),
                 None if Instant::now() > deadline => format!("is not up after {BOOT:?}"),
-                None if self
-                    .access
-                    .cli(&["PING"])
-                    .await
-                    .is_ok_and(|it| it == "PONG") =>
-                {
-                    break;
-                }
+                None if self.answers().await => break,
                 None => {
                     sleep(Duration::from_millis(10)).await;
                     continue;
                 }
             };
             let text = fs::read_to_string(&output).unwrap_or_default();
-            return Err(Error::failed(format!("redis-server {fault}\n{text}")));
+            let lines: Vec<_> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(15)..].join("\n");
+            return Err(Error::failed(format!("redis-server {fault}\n{last}")));
         }
         self.process = Some(process);
         if self.cluster {
             self.take_slots(deadline).await?;
         }
         Ok(())
+    }
+
+    async fn answers(&self) -> bool {
+        match self.access.cli(&["PING"]).await {
+            Ok(answer) => answer == "PONG",
+            // It is up, and keeps its user from saying so.
+            Err(error) => error.to_string().contains("NOPERM"),
+        }
     }
 
     async fn take_slots(&self, deadline: Instant) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use bytes::Bytes;
 
 use super::buffer::Write;
-use super::transaction::unreadable;
+use super::unreadable;
 use crate::error::Result;
 use crate::range::Entry;
 

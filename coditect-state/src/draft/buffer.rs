@@ -9,44 +9,44 @@ use crate::version::Stamped;
 
 /// Is a transaction's writes: later ones replace earlier ones.
 #[derive(Debug, Default)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     /// Apply after `cleared`, and hide it.
-    pub(super) writes: BTreeMap<Bytes, Write>,
-    pub(super) cleared: RangeSet,
-    pub(super) stamped: Vec<StampedKey>,
+    pub(crate) writes: BTreeMap<Bytes, Write>,
+    pub(crate) cleared: RangeSet,
+    pub(crate) stamped: Vec<StampedKey>,
     /// Ranges cleared after a stamped key was written; they may hold the key once it is known.
-    pub(super) late_clears: Vec<(Bytes, Bytes)>,
+    pub(crate) late_clears: Vec<(Bytes, Bytes)>,
     /// In bytes; grows with every write.
-    pub(super) size: usize,
+    pub(crate) size: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Write {
+pub(crate) enum Write {
     Set(Bytes),
     Stamped(Stamped),
     Clear,
 }
 
 #[derive(Debug)]
-pub(super) struct StampedKey {
-    pub(super) key: Stamped,
-    pub(super) value: Bytes,
+pub(crate) struct StampedKey {
+    pub(crate) key: Stamped,
+    pub(crate) value: Bytes,
     /// The first of `late_clears` that came after this write.
-    pub(super) clears: usize,
+    pub(crate) clears: usize,
 }
 
 impl Buffer {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.cleared.is_empty() && self.stamped.is_empty()
     }
 
     /// Returns what the transaction itself has made of a key, or `None` if it is as stored.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Write> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Write> {
         let cleared = || self.cleared.contains(key).then_some(Write::Clear);
         self.writes.get(key).cloned().or_else(cleared)
     }
 
-    pub(super) fn clear_range(&mut self, begin: Bytes, end: Bytes) {
+    pub(crate) fn clear_range(&mut self, begin: Bytes, end: Bytes) {
         let hidden = self
             .writes
             .range::<[u8], _>((Bound::Included(&*begin), Bound::Excluded(&*end)));
@@ -60,7 +60,7 @@ impl Buffer {
     }
 
     /// Returns whether a stamped key, now known, was cleared again by its own transaction.
-    pub(super) fn cleared_later(&self, stamped: &StampedKey, key: &[u8]) -> bool {
+    pub(crate) fn cleared_later(&self, stamped: &StampedKey, key: &[u8]) -> bool {
         self.late_clears[stamped.clears..]
             .iter()
             .any(|(begin, end)| **begin <= *key && *key < **end)
@@ -68,17 +68,17 @@ impl Buffer {
 }
 
 /// Is a set of keys made of ranges that neither overlap nor touch.
-#[derive(Debug, Default)]
-pub(super) struct RangeSet {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RangeSet {
     ends: BTreeMap<Bytes, Bytes>,
 }
 
 impl RangeSet {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    pub(super) fn contains(&self, key: &[u8]) -> bool {
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
         let before = self
             .ends
             .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
@@ -86,7 +86,7 @@ impl RangeSet {
         before.is_some_and(|(_, end)| *key < **end)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.ends.iter()
     }
 

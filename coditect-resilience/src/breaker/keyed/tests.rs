@@ -1,0 +1,132 @@
+//! What a full table forgets, against a naive list.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+
+use super::*;
+
+fn table(capacity: usize) -> Breakers {
+    let policy = BreakerPolicy::builder()
+        .consecutive_failures(1)
+        .build()
+        .unwrap();
+    Breakers::new(policy, capacity).unwrap()
+}
+
+fn trip(breakers: &Breakers, key: &str) {
+    breakers.breaker(key).acquire().unwrap().failure();
+}
+
+#[test]
+fn a_key_has_one_breaker_and_clones_are_the_same_table() {
+    let breakers = table(10);
+    trip(&breakers.clone(), "a");
+    assert_eq!(breakers.breaker("a").state(), BreakerState::Open);
+    assert_eq!(breakers.breaker("b").state(), BreakerState::Closed);
+    assert_eq!((breakers.len(), breakers.capacity()), (2, 10));
+    assert_eq!(breakers.tripped().len(), 1);
+    assert!(breakers.peek("c").is_none() && !breakers.is_empty());
+    assert!(Breakers::new(BreakerPolicy::default(), 0).is_err());
+}
+
+#[derive(Default)]
+struct Evicted(Mutex<Vec<(String, BreakerState)>>);
+
+impl BreakerObserver for Evicted {
+    fn on_evicted(&self, name: &str, state: BreakerState) {
+        self.0.lock().push((name.into(), state));
+    }
+}
+
+#[test]
+fn idle_goes_before_recent_before_used_before_tripped() {
+    let evicted = Arc::new(Evicted::default());
+    let breakers = table(4).with_observer(evicted.clone());
+    trip(&breakers, "tripped");
+    let used = breakers.breaker("used");
+    drop(breakers.breaker("recent"));
+    drop(breakers.breaker("idle"));
+    // The first round takes the mark of recent use from all, and finds them all the same.
+    drop(breakers.breaker("one"));
+    drop(breakers.breaker("recent"));
+    for key in ["two", "three", "four"] {
+        drop(breakers.breaker(key));
+    }
+    assert!(breakers.peek("tripped").is_some() && breakers.peek("used").is_some());
+    drop(used);
+    let states: Vec<_> = evicted.0.lock().iter().map(|(_, state)| *state).collect();
+    assert_eq!(states, [BreakerState::Closed; 4]);
+    assert_eq!(breakers.len(), 4);
+}
+
+#[test]
+fn where_all_are_tripped_one_of_them_goes() {
+    let breakers = table(3);
+    for key in ["a", "b", "c", "d"] {
+        trip(&breakers, key);
+    }
+    assert_eq!((breakers.len(), breakers.tripped().len()), (3, 3));
+    assert!(breakers.peek("d").is_some());
+}
+
+#[test]
+fn threads_agree_on_one_breaker_for_a_key() {
+    let breakers = table(8);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for i in 0..2_000 {
+                    let key = (i % 16).to_string();
+                    assert_eq!(breakers.breaker(&key).name(), key);
+                }
+            });
+        }
+    });
+    assert_eq!(breakers.len(), 8);
+}
+
+proptest! {
+    #[test]
+    fn a_tripped_key_is_never_forgotten_before_a_closed_one_and_the_table_stays_bounded(
+        capacity in 1_usize..12,
+        steps in prop::collection::vec((0_u32..20, prop::bool::weighted(0.2), prop::bool::weighted(0.1)), 0..200),
+    ) {
+        let evicted = Arc::new(Evicted::default());
+        let breakers = table(capacity).with_observer(evicted.clone());
+        let mut held = Vec::new();
+        for (key, trips, holds) in steps {
+            let key = key.to_string();
+            let known_before: Vec<_> = (0..20).filter_map(|key| breakers.peek(&key.to_string())).collect();
+            let any_closed = known_before.iter().any(|breaker| breaker.state() == BreakerState::Closed);
+            drop(known_before);
+            let is_new = breakers.peek(&key).is_none();
+            let is_full = breakers.len() == capacity;
+            let breaker = breakers.breaker(&key);
+            prop_assert_eq!(breaker.name(), &key);
+            let gone: Vec<_> = evicted.0.lock().drain(..).collect();
+            prop_assert_eq!(gone.len(), usize::from(is_new && is_full));
+            for (gone, state) in gone {
+                prop_assert!(gone != key);
+                prop_assert!(!any_closed || state == BreakerState::Closed);
+            }
+            if trips {
+                breaker.force_open();
+            }
+            if holds {
+                held.push(breaker);
+            }
+            prop_assert!(breakers.len() <= capacity);
+        }
+    }
+}
+
+#[test]
+fn randomness_and_name_reach_each_breaker() {
+    let breakers = table(2).with_randomness(|| 0.0);
+    trip(&breakers, "a");
+    let left = breakers.breaker("a").open_left().unwrap();
+    // Equal jitter with nothing random is half of 500 ms.
+    assert!(left <= Duration::from_millis(250), "{left:?}");
+}
