@@ -1,0 +1,151 @@
+//! A process that tests start, pause and kill: `coditect-test-process ROLE URL FILE`.
+//!
+//! It writes what it does to the end of FILE, a line each, and ends with whoever started it: when its standard input
+//! does. As a `worker` it serves `work`, which answers what it was given after a few milliseconds, and `wait`, which
+//! answers when FILE has a neighbour called `go`. As a `coordinator` it submits a run of two `wait`s.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_core::bus::{MessageBus, RabbitMqBus};
+use coditect_core::prelude::*;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many tasks a worker does at once.
+const SLOTS: usize = 16;
+/// How soon the outcome queues of a dead coordinator go.
+const EXPIRY: Duration = Duration::from_secs(2);
+/// How often a handler that waits looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
+
+fn main() -> Result<(), Failed> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [role, url, file] = &arguments[..] else {
+        return Err("usage: coditect-test-process ROLE URL FILE".into());
+    };
+    // A thread of its own, which nothing that happens in the runtime can hold up.
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(3);
+    });
+    let _telemetry = match std::env::var("RUST_LOG") {
+        Ok(_) => Some(coditect_core::telemetry::Telemetry::builder().install()?),
+        Err(_) => None,
+    };
+    let ledger = Ledger::open(file)?;
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio.block_on(async {
+        match role.as_str() {
+            "worker" => worker(url, ledger).await,
+            "coordinator" => coordinator(url, ledger).await,
+            _ => Err(format!("no role is called {role}").into()),
+        }
+    })
+}
+
+async fn worker(url: &str, ledger: Ledger) -> Result<(), Failed> {
+    let runtime = Runtime::builder()
+        .bus(url)
+        .worker_only()
+        .drain_limit(Duration::from_secs(2))
+        .grace(Duration::from_secs(1))
+        .agent(work(ledger.clone()))
+        .agent(wait(ledger.clone()))
+        .start()
+        .await?;
+    ledger.note("up");
+    runtime.shutdown_on_signal().await?;
+    ledger.note("down");
+    Ok(())
+}
+
+fn work(ledger: Ledger) -> impl Agent {
+    let handler = move |number: u64| {
+        let ledger = ledger.clone();
+        async move {
+            ledger.note(format_args!("work {number}"));
+            tokio::time::sleep(Duration::from_millis(1 + number % 4)).await;
+            Ok::<_, AgentError>(number)
+        }
+    };
+    agent("work", handler).with_concurrency(SLOTS)
+}
+
+fn wait(ledger: Ledger) -> impl Agent {
+    let handler = move |context: TaskContext, number: u64| {
+        let ledger = ledger.clone();
+        async move {
+            ledger.note(format_args!("wait {number}"));
+            let go = ledger.folder().join("go");
+            while !go.exists() {
+                if context.is_cancelled() {
+                    ledger.note(format_args!("stopped {number}"));
+                    return Err(AgentError::retryable("it was stopped"));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            ledger.note(format_args!("done {number}"));
+            Ok::<_, AgentError>(number)
+        }
+    };
+    agent("wait", handler).with_concurrency(SLOTS)
+}
+
+async fn coordinator(url: &str, ledger: Ledger) -> Result<(), Failed> {
+    const WAIT: Call<u64, u64> = Call::new("wait");
+    let bus = RabbitMqBus::builder(url).with_temporary_expiry(EXPIRY);
+    let bus: Arc<dyn MessageBus> = Arc::new(bus.connect().await?);
+    let runtime = Runtime::builder()
+        .bus(bus)
+        .drain_limit(Duration::from_secs(2))
+        .start()
+        .await?;
+    ledger.note("up");
+    let mut plan = Plan::builder();
+    let tasks: Vec<_> = (0..2_u64)
+        .map(|number| plan.task(number.to_string(), &WAIT, number))
+        .collect();
+    runtime
+        .submit_plan(plan.aggregate(collect_all(), tasks)?)
+        .await?;
+    ledger.note("submitted");
+    runtime.shutdown_on_signal().await?;
+    ledger.note("down");
+    Ok(())
+}
+
+/// Where a process writes down what it does, so that it is known even of one that was killed.
+#[derive(Clone)]
+struct Ledger {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl Ledger {
+    fn open(path: &str) -> Result<Self, Failed> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self {
+            file: Arc::new(file),
+            path: path.into(),
+        })
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Adds a line, in one piece.
+    fn note(&self, line: impl std::fmt::Display) {
+        let line = format!("{line}\n");
+        if let Err(error) = (&*self.file).write_all(line.as_bytes()) {
+            eprintln!("the ledger cannot be written: {error}");
+            std::process::exit(4);
+        }
+    }
+}
