@@ -189,8 +189,10 @@ impl RabbitMqBusBuilder {
     ///
     /// Cancel safe: a connection that was half made ends.
     pub async fn connect(self) -> Result<RabbitMqBus, Error> {
-        let address = self.validated()?;
-        RabbitMqBus::from_config(self, address).await
+        let url = self.url.clone();
+        let config = super::query::apply(self, &url)?;
+        let address = config.validated()?;
+        RabbitMqBus::from_config(config, address).await
     }
 
     /// How long a delivery may be held from its receipt.

@@ -23,6 +23,7 @@ mod lease;
 mod link;
 mod name;
 mod publish;
+mod query;
 mod topology;
 mod wire;
 
@@ -89,7 +90,17 @@ struct Shared {
 impl RabbitMqBus {
     /// Connects with the usual limits.
     ///
-    /// The URL has the form `amqp[s]://user:password@host:port/vhost`; the virtual host is `/` unless named.
+    /// The URL has the form `amqp[s]://user:password@host:port/vhost?name=value&…`; the virtual host is `/` unless named. Its
+    /// parameters count before what a builder says:
+    ///
+    /// | parameter | meaning |
+    /// |---|---|
+    /// | `namespace` | as [`with_namespace`](RabbitMqBusBuilder::with_namespace) |
+    /// | `queue_kind` | `quorum` or `classic` |
+    /// | `cacertfile` | a file with certificate authorities in PEM, trusted beside those of the system |
+    /// | `certfile`, `keyfile` | files with a client's certificate chain and private key in PEM |
+    /// | `heartbeat` | seconds |
+    /// | `connection_timeout` | milliseconds |
     ///
     /// # Errors
     ///

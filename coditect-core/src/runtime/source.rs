@@ -89,7 +89,7 @@ source! {
     /// A message bus: a URL, or a bus made by the caller.
     ///
     /// URLs are `memory:` for one of this process, and, with the feature `rabbitmq`,
-    /// `amqp://user:password@host:port/vhost` or `amqps://…` for RabbitMQ. What a URL cannot say is said to
+    /// `amqp://user:password@host:port/vhost?namespace=blue` or `amqps://…` for RabbitMQ. What a URL cannot say is said to
     /// [`RabbitMqBus::builder`](https://docs.rs/coditect-bus/latest/coditect_bus/struct.RabbitMqBus.html#method.builder),
     /// and the bus given instead.
     BusSource, Arc<dyn MessageBus>, "message bus", "`memory:`, `amqp:` and `amqps:`"
