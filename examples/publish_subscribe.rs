@@ -1,7 +1,7 @@
 //! Publish and subscribe: telling all who listen, each at its own pace.
 //!
 //! ```sh
-//! cargo run -p coditect-examples --example publish_subscribe
+//! cargo run -p coditect-examples --example publish_subscribe -- [--bus amqp://…]
 //! ```
 //!
 //! A build server tells what becomes of its builds, under topics such as `build.web.failed`. Three kinds of subscribers
@@ -17,27 +17,33 @@
 //! published 6 builds, nobody was waited for
 //! dashboard: 6 builds, 2 failed
 //! mailers: mailed web #2, web #5, each once
-//! archive: 2 waiting, 4 set aside (overflow)
+//! archive: what it had no room for was set aside (overflow)
 //! archive: caught up with 6 builds
 //! nobody listens to deploy.web.done
 //! ```
 //!
-//! When it goes distributed, publishers and subscribers are different processes. A group then outlives its members: it
+//! With `--bus` the same goes over RabbitMQ. There publishers and subscribers may be different processes. A group outlives its members: it
 //! collects while none of them is there. A subscriber without a group, such as the dashboard, gets what is published
 //! while it is connected.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use coditect_core::bus::{
-    DeadLetterFilter, Destination, GroupName, MessageBus, MessageBusExt, Page, Received,
-    Subscription, Topic, TypedConsumer,
+    DeadLetterFilter, DeadLetterReason, Destination, GroupName, MessageBus, MessageBusExt, Page,
+    QueueName, Received, Subscription, Topic, TypedConsumer,
 };
 use coditect_core::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// What the archive reads ahead of its work, where the broker would send more.
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Build {
@@ -58,14 +64,16 @@ const BUILDS: [(&str, u32, bool); 6] = [
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // A runtime without agents is a bus, a registry and a state store.
-    let runtime = Runtime::builder().start().await?;
+    let url = coditect_examples::bus::from_arguments();
+    let runtime = Runtime::builder().bus(url.as_str()).start().await;
+    let runtime = runtime.map_err(|error| url.explain(error))?;
     let bus = runtime.bus();
 
     let everything = || Ok::<_, anyhow::Error>(Subscription::topic("build.#".parse()?));
     let dashboard = bus.consume::<Build>(everything()?).await?;
     let few = NonZeroUsize::new(2).context("two is not zero")?;
     let mut archive = bus
-        .consume::<Build>(everything()?.with_capacity(few))
+        .consume::<Build>(everything()?.with_capacity(few).with_prefetch(ONE))
         .await?;
 
     let (mailed, mut mails) = mpsc::channel(BUILDS.len());
@@ -103,6 +111,11 @@ async fn main() -> anyhow::Result<()> {
     told.sort();
     println!("mailers: mailed {}, each once", told.join(", "));
 
+    let reason = set_aside(bus, archive.queue()).await?;
+    println!(
+        "archive: what it had no room for was set aside ({})",
+        reason.name()
+    );
     catch_up(bus, &mut archive).await?;
 
     let listened = bus
@@ -112,8 +125,9 @@ async fn main() -> anyhow::Result<()> {
         println!("nobody listens to deploy.web.done");
     }
 
-    // Closes the bus, which ends the mailers.
+    // Ends the mailers. A bus that others use too is not closed by a runtime that shuts down.
     runtime.shutdown().await?;
+    bus.close().await?;
     while let Some(ended) = mailers.join_next().await {
         ended??;
     }
@@ -148,38 +162,37 @@ async fn mail(
     Ok(())
 }
 
-/// Reads what waits, then takes back what was set aside, until nothing is left.
+/// Reads what there was room for, and takes back what was set aside, until all is there.
 async fn catch_up(
     bus: &Arc<dyn MessageBus>,
     archive: &mut TypedConsumer<Build>,
 ) -> anyhow::Result<()> {
     let (queue, all) = (archive.queue().clone(), DeadLetterFilter::all());
-    let waiting = bus.stats(&queue).await?.ready();
-    let letters = bus
-        .dead_letters(&queue, &all, Page::default())
-        .await?
-        .letters;
-    let reason = letters
-        .first()
-        .context("nothing was set aside")?
-        .reason
-        .name();
-    println!(
-        "archive: {waiting} waiting, {} set aside ({reason})",
-        letters.len()
-    );
-
     let mut kept = 0;
-    loop {
-        while let Some(received) = archive.try_recv() {
-            received.ack().await?;
-            kept += 1;
-        }
+    while kept < BUILDS.len() {
         // As many as there is room for; the others stay set aside until the next time.
-        if bus.redrive(&queue, &all).await? == 0 {
-            break;
+        bus.redrive(&queue, &all).await?;
+        // A broker may still be setting the last one aside.
+        if let Ok(received) = timeout(A_MOMENT, archive.recv()).await {
+            received.context("the bus was closed")?.ack().await?;
+            kept += 1;
         }
     }
     println!("archive: caught up with {kept} builds");
     Ok(())
+}
+
+/// Waits until something was set aside; says why it was.
+async fn set_aside(
+    bus: &Arc<dyn MessageBus>,
+    queue: &QueueName,
+) -> anyhow::Result<DeadLetterReason> {
+    let all = DeadLetterFilter::all();
+    loop {
+        let page = bus.dead_letters(queue, &all, Page::default()).await?;
+        if let Some(letter) = page.letters.into_iter().next() {
+            return Ok(letter.reason);
+        }
+        sleep(A_MOMENT).await;
+    }
 }

@@ -1,7 +1,7 @@
 //! Request and reply: asking agents, with a deadline, and agents that ask each other.
 //!
 //! ```sh
-//! cargo run -p coditect-examples --example request_reply
+//! cargo run -p coditect-examples --example request_reply -- [--bus amqp://…]
 //! ```
 //!
 //! A shop asks what a lamp costs and is answered. It asks for a thing that nobody sells and is refused, with the agent's
@@ -20,7 +20,7 @@
 //! fail; only in a run can an agent ask others (`TaskContext::request`), because a second attempt must meet the answers
 //! that the first one got.
 //!
-//! When it goes distributed, the agents may live in other processes: the question then travels over the bus to whichever
+//! With `--bus` there is RabbitMQ behind it, and the agents may live in other processes: the question then travels over the bus to whichever
 //! of them is free, and the answer comes back under the question's correlation id. An answer that comes after the deadline
 //! is dropped. The calls are the same.
 
@@ -77,13 +77,16 @@ async fn offer(context: TaskContext, order: Order) -> Result<u32, AgentError> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let bus = coditect_examples::bus::from_arguments();
     let runtime = Runtime::builder()
+        .bus(bus.as_str())
         .agent(agent("price", price))
         .agent(agent("delivery", delivery))
         .agent(agent("supplier", supplier))
         .agent(agent("offer", offer))
         .start()
-        .await?;
+        .await
+        .map_err(|error| bus.explain(error))?;
 
     let cents = runtime.request(&PRICE, "lamp".to_owned()).await?;
     println!("price: a lamp costs {}", money(cents));

@@ -1,7 +1,7 @@
 //! Routing: finding an agent by what it can do and in which version.
 //!
 //! ```sh
-//! cargo run -p coditect-examples --example routing
+//! cargo run -p coditect-examples --example routing -- [--bus amqp://…]
 //! ```
 //!
 //! Two translators are at work side by side: an old one, which callers of version 1 still need, and a new one, whose
@@ -23,8 +23,8 @@
 //! picked in turn: translator-old, translator-new, translator-old, translator-new
 //! ```
 //!
-//! When it goes distributed, agents of all processes are found in the same way: each announces what it offers in the registry,
-//! under a lease, and one that dies vanishes from it. Tasks travel through one queue for each line of compatible versions.
+//! With `--bus` there is RabbitMQ behind it. Agents of all processes are found in the same way once they share a registry, in which each
+//! announces what it offers under a lease, so that one that dies vanishes. Tasks travel through one queue for each line of compatible versions.
 
 use std::time::Duration;
 
@@ -63,11 +63,14 @@ async fn translate_new(word: String) -> Result<Translation, AgentError> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let bus = coditect_examples::bus::from_arguments();
     let runtime = Runtime::builder()
+        .bus(bus.as_str())
         .agent(agent("translate@1.4.0", translate_old).with_name("translator-old"))
         .agent(agent("translate@2.1.0", translate_new).with_name("translator-new"))
         .start()
-        .await?;
+        .await
+        .map_err(|error| bus.explain(error))?;
 
     let mut records = runtime.agents().records();
     records.sort_by(|a, b| a.agent().cmp(b.agent()));

@@ -15,7 +15,7 @@
 mod commit;
 mod conflict;
 mod limit;
-mod random;
+pub(crate) mod random;
 mod read;
 mod serial;
 mod watching;

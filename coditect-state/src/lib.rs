@@ -65,6 +65,8 @@
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod key;
 pub mod memory;
 
@@ -87,6 +89,8 @@ mod watch;
 pub use crate::blackboard::{Blackboard, BlackboardFollow, BlackboardWatch};
 pub use crate::checkpoint::{Checkpoint, CheckpointVersion, Versioned};
 pub use crate::election::Election;
+#[cfg(feature = "embedded")]
+pub use crate::embedded::EmbeddedStore;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::lease::{KeptLease, Lease, LeaseInfo, Leases};
 pub use crate::memory::MemoryStore;

@@ -16,6 +16,22 @@ mod memory {
     coditect_state::conformance_tests!(async { Arc::new(MemoryStore::new()) });
 }
 
+#[cfg(feature = "embedded")]
+mod embedded {
+    use std::sync::Arc;
+
+    use coditect_state::EmbeddedStore;
+
+    async fn store() -> Arc<EmbeddedStore> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // The name goes with the directory; the file stays for as long as it is open.
+        let store = EmbeddedStore::open(directory.path().join("store")).await;
+        Arc::new(store.expect("a store"))
+    }
+
+    coditect_state::conformance_tests!(store());
+}
+
 #[async_trait]
 trait Counter {
     async fn next(&self, name: &str) -> Result<u64>;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::{Args, Parser};
-use coditect_core::{Error, ErrorKind};
+use coditect_core::{Error, ErrorKind, Runtime};
 
 /// The argument `--bus`, for examples that run on either.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -114,6 +114,18 @@ impl fmt::Debug for BusUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BusUrl({self})")
     }
+}
+
+/// Shuts a runtime down and takes leave of its bus, which it may have shared with others.
+///
+/// # Errors
+///
+/// As [`Runtime::shutdown`].
+pub async fn leave(runtime: &Runtime) -> Result<(), Error> {
+    let ended = runtime.shutdown().await;
+    // A broker that does not hear it notices by itself.
+    let _ = runtime.bus().close().await;
+    ended
 }
 
 /// The log of an example: what needs attention. The bus tells of its connections itself, more calmly than its driver.

@@ -1,9 +1,11 @@
-//! Runs the small examples as their readers do: each ends well and prints what its head comment says.
+//! Runs the small examples as their readers do: each ends well and prints what its head comment says, in one process and over a
+//! real broker.
 
 use std::fs;
 use std::time::Duration;
 
 use assert_cmd::Command;
+use coditect_harness::{RabbitMq, required};
 
 mod binary;
 
@@ -37,6 +39,52 @@ fn routing_prints_what_it_says() {
     prints_what_its_head_comment_says("routing");
 }
 
+#[tokio::test]
+async fn request_reply_prints_the_same_over_a_broker() {
+    prints_the_same_over_a_broker("request_reply").await;
+}
+
+#[tokio::test]
+async fn publish_subscribe_prints_the_same_over_a_broker() {
+    prints_the_same_over_a_broker("publish_subscribe").await;
+}
+
+#[tokio::test]
+async fn work_queue_prints_the_same_over_a_broker() {
+    prints_the_same_over_a_broker("work_queue").await;
+}
+
+#[tokio::test]
+async fn routing_prints_the_same_over_a_broker() {
+    prints_the_same_over_a_broker("routing").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_is_said_without_the_password() {
+    let url = "amqp://guest:hunter2@127.0.0.1:1/";
+    for name in [
+        "request_reply",
+        "publish_subscribe",
+        "work_queue",
+        "routing",
+    ] {
+        let command = Command::new(binary(name))
+            .args(["--bus", url])
+            .env("RUST_BACKTRACE", "0")
+            .assert();
+        let output = command.failure().get_output().clone();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("no connection to broker at 127.0.0.1:1"),
+            "{said}"
+        );
+        assert!(
+            said.contains("help: ") && !said.contains("hunter2"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn quickstart_takes_fifteen_lines_of_code_or_fewer() {
     let source = source("quickstart");
@@ -52,12 +100,29 @@ fn quickstart_takes_fifteen_lines_of_code_or_fewer() {
 }
 
 fn prints_what_its_head_comment_says(name: &str) {
+    prints_it_with(name, &[]);
+}
+
+/// Twice, as what the first leaves on the broker must not disturb the second.
+async fn prints_the_same_over_a_broker(name: &str) {
+    let Some(broker) = required(RabbitMq::shared()).await else {
+        return;
+    };
+    let place = broker.vhost().await.expect("a broker makes vhosts");
+    for _ in 0..2 {
+        prints_it_with(name, &["--bus", &place.url()]);
+    }
+}
+
+fn prints_it_with(name: &str, arguments: &[&str]) {
     let promised = promised_output(&source(name));
     assert!(
         !promised.is_empty(),
         "the head comment of {name} does not show its output"
     );
     let output = Command::new(binary(name))
+        .args(arguments)
+        .env_remove("CODITECT_BUS")
         .timeout(LIMIT)
         .assert()
         .success()

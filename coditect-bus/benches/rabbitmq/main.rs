@@ -3,13 +3,14 @@
 //!
 //! `cargo bench -p coditect-bus --features rabbitmq --bench rabbitmq` starts a private broker and prints, for each job, the median of many
 //! short rounds, their quartiles, and the median of the ratios of neighbouring rounds, which what else the machine does moves least.
-//! Words after `--` choose jobs (`work`, `request`, `subscribe`) and kinds of queue (`quorum`, `classic`). Nothing here passes or fails.
+//! Words after `--` choose jobs (`work`, `request`, `subscribe`, `memory`) and kinds of queue (`quorum`, `classic`). Nothing here passes or fails.
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(
     clippy::unwrap_used,
     reason = "a program that ends when something is wrong"
 )]
 
+mod memory;
 mod plain;
 mod request;
 mod rounds;
@@ -52,7 +53,7 @@ async fn main() {
         let vhost = broker.vhost().await.unwrap();
         let plain = plain::Plain::connect(&vhost.url(), kind).await;
         let bus = connect(&vhost, kind).await;
-        let is_chosen = |job| chosen.has(job, &["work", "request", "subscribe"]);
+        let is_chosen = |job| chosen.has(job, &["work", "request", "subscribe", "memory"]);
         if is_chosen("work") {
             measure_work(&plain, &bus).await;
         }
@@ -61,6 +62,9 @@ async fn main() {
         }
         if is_chosen("subscribe") {
             measure_copies(&plain, &bus).await;
+        }
+        if is_chosen("memory") {
+            memory::measure(&bus).await;
         }
         bus.close().await.unwrap();
         plain.close().await;

@@ -15,8 +15,8 @@ use feed::{attach, keep};
 use super::core::Core;
 use super::error;
 use super::lease::{Holder, Leases, Look, Replacement};
-use super::wire::{Death, Incoming};
-use crate::{DeadLetterReason, Delivery, DeliveryParts, Error, QueueName, Receive};
+use super::wire::Death;
+use crate::{DeadLetterReason, Delivery, Error, QueueName, Receive};
 
 pub(super) struct RabbitMqConsumer {
     leases: Arc<Leases>,
@@ -55,15 +55,7 @@ impl RabbitMqConsumer {
                 Look::Taken(tag, incoming) => (tag, *incoming),
                 other => return Err(other),
             };
-            let Incoming {
-                envelope,
-                story,
-                fault,
-            } = incoming;
-            let mut parts = DeliveryParts::new(envelope, tag);
-            parts.redeliveries = story.redeliveries;
-            parts.destination = story.destination;
-            parts.first_failed_at = story.first_failed_at;
+            let (parts, fault) = incoming.into_parts(tag);
             let now = SystemTime::now();
             let reason = match fault {
                 Some(fault) => DeadLetterReason::Rejected(fault),

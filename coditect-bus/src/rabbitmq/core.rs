@@ -258,6 +258,15 @@ impl Core {
                 self.send_once(&Destination::Queue(queue.clone()), &envelope, &story)
                     .await
             }
+            Replacement::Unseen => {
+                let story = Story {
+                    redeliveries: parts.redeliveries,
+                    destination: parts.destination.clone(),
+                    first_failed_at: parts.first_failed_at,
+                };
+                self.send_once(&Destination::Queue(queue.clone()), &parts.envelope, &story)
+                    .await
+            }
             Replacement::Dead(death) => {
                 let story = story_of(parts, parts.redeliveries);
                 let properties = wire::properties(&parts.envelope, &story, Some(death), false)?;
@@ -288,6 +297,7 @@ impl Core {
                     observer.requeued(queue, &parts.envelope, *delay);
                 }
             }
+            Replacement::Unseen => {}
             Replacement::Dead(death) => {
                 tracing::debug!(%queue, id = %parts.envelope.id(), reason = death.reason.name(), "message dead-lettered");
                 if let Some(observer) = &self.observer {

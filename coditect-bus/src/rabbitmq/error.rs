@@ -99,6 +99,9 @@ pub(super) fn amqp_kind(error: &lapin::Error) -> Option<&AMQPErrorKind> {
 
 fn kind_of(error: &lapin::Error) -> ErrorKind {
     match amqp_kind(error) {
+        Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) if is_out_of_reach(error) => {
+            ErrorKind::Unavailable
+        }
         Some(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)) => ErrorKind::NoRoute,
         Some(AMQPErrorKind::Soft(
             AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED,
@@ -106,6 +109,30 @@ fn kind_of(error: &lapin::Error) -> ErrorKind {
         Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,
     }
+}
+
+/// Says whether the broker does not find a queue that exists: its node is down, or its process crashed. The code is the same.
+fn is_out_of_reach(error: &lapin::Error) -> bool {
+    [
+        "down or inaccessible",
+        "due to timeout",
+        "stopped by supervisor",
+        "has crashed",
+    ]
+    .iter()
+    .any(|sign| says(error, sign))
+}
+
+fn says(error: &lapin::Error, text: &str) -> bool {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => error.get_message().as_str().contains(text),
+        _ => false,
+    }
+}
+
+/// Says whether the broker names this argument as what it does not take.
+pub(super) fn is_about(failure: &Failure, argument: &str) -> bool {
+    matches!(failure, Failure::Driver(error) if kind_of(error) == ErrorKind::Conflict && says(error, argument))
 }
 
 /// Says whether the broker knows no such thing.
@@ -159,4 +186,29 @@ pub(super) fn lease_lost(name: &QueueName) -> Error {
         ErrorKind::LeaseLost,
         format!("delivery of queue {name} was lost before it was settled"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    #[test]
+    fn a_queue_out_of_reach_is_not_taken_for_one_that_does_not_exist() {
+        let refused = |text: &str| {
+            let error = AMQPError::new(AMQPSoftError::NOTFOUND.into(), text.into());
+            kind_of(&lapin::ErrorKind::ProtocolError(error).into())
+        };
+        for text in [
+            "NOT_FOUND - home node 'a@b' of durable queue 'q' in vhost '/' is down or inaccessible",
+            "NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout",
+            "NOT_FOUND - queue 'q' in vhost '/' process is stopped by supervisor",
+            "NOT_FOUND - queue 'q' in vhost '/' has crashed and failed to restart",
+        ] {
+            assert_eq!(refused(text), ErrorKind::Unavailable, "{text}");
+        }
+        let text = "NOT_FOUND - no queue 'q' in vhost '/'";
+        assert_eq!(refused(text), ErrorKind::NoRoute);
+    }
 }

@@ -43,7 +43,7 @@ struct State {
     epoch: u64,
     /// The channel that carries the subscription now.
     channel: Option<Arc<Channel>>,
-    ready: [VecDeque<(u64, Incoming)>; 3],
+    ready: [VecDeque<Ready>; 3],
     turns: PriorityTurns,
     windows: [Window; 3],
     /// Deliveries in the hands of handlers.
@@ -53,6 +53,14 @@ struct State {
     lost: Option<CancellationToken>,
     detached: bool,
     ended: bool,
+}
+
+/// A message that has come and that nobody has taken yet.
+#[derive(Debug)]
+struct Ready {
+    tag: u64,
+    since: Instant,
+    incoming: Incoming,
 }
 
 /// A settlement that the broker has yet to be told.
@@ -81,6 +89,14 @@ pub(super) enum Look {
     /// Somebody more urgent is expected at any moment.
     Until(Instant),
     Ended,
+}
+
+impl State {
+    /// Counts a message as being in somebody's hands, and returns it with the tag it is known by there.
+    fn hold(&mut self, ready: Ready) -> (u64, Incoming) {
+        self.held += 1;
+        (ready.tag | (self.epoch << TAG_BITS), ready.incoming)
+    }
 }
 
 impl Leases {
@@ -123,12 +139,12 @@ impl Leases {
             return Look::Nothing;
         };
         let index = priority.index();
-        let Some((tag, incoming)) = state.ready[index].pop_front() else {
+        let Some(ready) = state.ready[index].pop_front() else {
             return expected[index].map_or(Look::Nothing, Look::Until);
         };
         state.turns = turns;
-        state.held += 1;
-        Look::Taken(tag | (state.epoch << TAG_BITS), Box::new(incoming))
+        let (tag, incoming) = state.hold(ready);
+        Look::Taken(tag, Box::new(incoming))
     }
 
     /// Ends the consumer's interest: what is buffered goes back.
@@ -148,13 +164,34 @@ impl Leases {
     }
 
     pub(super) fn arrived(&self, messages: impl Iterator<Item = (usize, u64, Incoming)>) {
+        let since = Instant::now();
         let mut state = self.state.lock();
         for (index, tag, incoming) in messages {
             state.windows[index].arrived();
-            state.ready[index].push_back((tag, incoming));
+            state.ready[index].push_back(Ready {
+                tag,
+                since,
+                incoming,
+            });
         }
         drop(state);
         self.waker.wake();
+    }
+
+    /// Takes out what has waited since before `limit` for somebody to take it.
+    pub(super) fn take_stale(&self, limit: Instant) -> Vec<(u64, Incoming)> {
+        let mut state = self.state.lock();
+        let mut stale = Vec::new();
+        for index in 0..state.ready.len() {
+            // What cannot be delivered becomes a dead letter when it is taken.
+            let is_stale = |ready: &Ready| ready.since < limit && ready.incoming.fault.is_none();
+            while state.ready[index].front().is_some_and(is_stale)
+                && let Some(ready) = state.ready[index].pop_front()
+            {
+                stale.push(state.hold(ready));
+            }
+        }
+        stale
     }
 
     /// Takes what is to be told to the broker, with the tags to acknowledge in order and how many of them go at once.
@@ -180,7 +217,7 @@ impl Leases {
             return None;
         }
         let State { ready, pending, .. } = &mut *state;
-        for (tag, _) in ready.iter_mut().flat_map(|queue| queue.drain(..)) {
+        for Ready { tag, .. } in ready.iter_mut().flat_map(|queue| queue.drain(..)) {
             pending.push(Pending {
                 tag,
                 verdict: Verdict::GiveBack,

@@ -11,6 +11,7 @@
 //! and all that is in flight on it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lapin::options::{
@@ -60,6 +61,8 @@ pub(super) struct Topology {
     max_dead_letters: usize,
     temporary_expiry: Duration,
     patience: Duration,
+    /// Whether the broker takes the argument that asks for notice of a classic queue's death.
+    takes_notice: AtomicBool,
     link: Arc<Link>,
     known: Mutex<FxHashMap<QueueName, Known>>,
     /// The wait queues that are known to exist, by name.
@@ -95,6 +98,7 @@ impl Topology {
             max_dead_letters: config.max_dead_letters.get(),
             temporary_expiry: config.temporary_expiry,
             patience: config.confirm_timeout,
+            takes_notice: AtomicBool::new(true),
             link,
             known: Mutex::default(),
             waits: Mutex::default(),
@@ -127,6 +131,16 @@ impl Topology {
             .known(name)
             .is_some_and(|known| is_temporary(&known.spec));
         self.kind == QueueKind::Quorum && !is_temporary
+    }
+
+    /// Says whether a consumer asks to be told when the process of its queue dies; those of quorum queues live on.
+    pub(super) fn asks_for_notice(&self, name: &QueueName) -> bool {
+        !self.counts_deliveries(name) && self.takes_notice.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the broker does not know the argument; newer ones may not.
+    pub(super) fn ask_for_no_notice(&self) {
+        self.takes_notice.store(false, Ordering::Relaxed);
     }
 
     pub(super) async fn declare(

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::error;
 use super::name::Names;
 use crate::{
-    ContentType, CorrelationId, DeadLetterReason, Destination, Envelope, Error, FanoutName,
-    Headers, MessageId, Priority, QueueName, Topic,
+    ContentType, CorrelationId, DeadLetterReason, DeliveryParts, Destination, Envelope, Error,
+    FanoutName, Headers, MessageId, Priority, QueueName, Topic,
 };
 
 mod read;
@@ -61,6 +61,17 @@ pub(super) struct Incoming {
     pub(super) story: Story,
     /// Why it cannot be delivered, if so.
     pub(super) fault: Option<Cow<'static, str>>,
+}
+
+impl Incoming {
+    /// Makes what a delivery consists of, and says why it cannot be made, if so.
+    pub(super) fn into_parts(self, tag: u64) -> (DeliveryParts, Option<Cow<'static, str>>) {
+        let mut parts = DeliveryParts::new(self.envelope, tag);
+        parts.redeliveries = self.story.redeliveries;
+        parts.destination = self.story.destination;
+        parts.first_failed_at = self.story.first_failed_at;
+        (parts, self.fault)
+    }
 }
 
 /// Writes the properties of a message. `ttl` says whether the broker shall see to its expiry.

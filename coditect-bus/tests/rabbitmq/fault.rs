@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coditect_bus::{Envelope, ErrorKind, MessageBus, QueueKind, QueueSpec, RabbitMqBus};
+use coditect_bus::{Envelope, ErrorKind, MessageBus, QueueSpec, RabbitMqBus};
 use coditect_harness::{RabbitMq, Relay, required};
 use tokio::time::{Instant, timeout};
 
@@ -226,33 +226,5 @@ async fn a_blocked_publisher_hears_why_while_consumers_go_on() {
     })
     .await;
     assert_eq!(bus.health().blocked, None);
-    bus.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_channel_closed_under_a_slow_handler_is_opened_again() {
-    let Some(broker) = required(RabbitMq::private(&["consumer_timeout = 1000"])).await else {
-        return;
-    };
-    // It would look at its consumers once a minute.
-    broker
-        .eval("application:set_env(rabbit, channel_tick_interval, 1000).")
-        .await
-        .unwrap();
-    let bus = RabbitMqBus::builder(broker.url())
-        .with_queue_kind(QueueKind::Classic)
-        .connect()
-        .await
-        .unwrap();
-    bus.declare(QueueSpec::new(queue())).await.unwrap();
-    send(&bus, "slow").await;
-    let mut consumer = consumer(&bus, 1).await;
-    let held = next(&mut consumer).await;
-    let lost = held.lost();
-    timeout(PATIENCE, lost.cancelled())
-        .await
-        .expect("the broker loses patience");
-    assert_eq!(held.ack().await.unwrap_err().kind(), ErrorKind::LeaseLost);
-    next(&mut consumer).await.ack().await.unwrap();
     bus.close().await.unwrap();
 }

@@ -9,8 +9,10 @@ mod fault;
 mod flow;
 mod pattern;
 mod priority;
+mod process;
 mod publish;
 mod stranger;
+mod takeback;
 mod tls;
 
 use std::num::NonZeroUsize;

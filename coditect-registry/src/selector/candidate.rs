@@ -18,9 +18,9 @@ use crate::{AgentRecord, CapabilityName, Instance, Load, Weight};
 /// Stands for one instance that may be chosen; a handle that is cheap to clone.
 ///
 /// Its load is what this process has in flight there, counted exactly by [`InFlight`], plus what others have, estimated
-/// as the difference between the last reported load and this process's own part of it at that moment. An instance that is
-/// registered anew, or another incarnation, is another candidate: what was in flight at one that has vanished counts
-/// nowhere any more, whenever its guards are dropped.
+/// as the difference between the last reported load and this process's own part of it at that moment. Another
+/// incarnation is another candidate, and so is an instance that has vanished and is back: what was in flight at the one that
+/// has vanished counts nowhere any more, whenever its guards are dropped.
 ///
 /// Among the [`Candidates`](super::Candidates) of a capability it also knows how that capability has gone there.
 #[derive(Clone)]

@@ -63,7 +63,7 @@ class Agent:
         self._stops = Stops()
         self._settled = queue.SimpleQueue()
         self._connection = None
-        self._ending = threading.Event()
+        self._ending = False
         self.ready = threading.Event()
 
     def offer(self, name, version="1.0.0"):
@@ -78,13 +78,14 @@ class Agent:
 
     def stop(self):
         """Ends `run` when what has begun is done; from any thread, or a signal's handler."""
-        self._ending.set()
+        # No lock: a signal's handler may interrupt the thread that would hold it.
+        self._ending = True
 
     def run(self):
         """Serves until it is stopped. A connection that breaks is made again."""
         self._publisher.start()
         backoff = Backoff()
-        while not self._ending.is_set():
+        while not self._ending:
             try:
                 with pika.BlockingConnection(parameters(self._url)) as connection:
                     self._connection = connection
@@ -93,8 +94,9 @@ class Agent:
                 log.warning("connection for consuming: %r", error)
             finally:
                 self._lose()
-            if not self._ending.is_set():
-                self._ending.wait(backoff.next())
+            until = time.monotonic() + backoff.next()
+            while not self._ending and time.monotonic() < until:
+                time.sleep(0.05)
         self._pool.shutdown()
         self._publisher.close()
 
@@ -117,11 +119,11 @@ class Agent:
         backoff.reset()
         self.ready.set()
         log.info("serving %s", ", ".join(sorted(self._offers)))
-        while channel.is_open and not cancelled and not self._ending.is_set():
+        while channel.is_open and not cancelled and not self._ending:
             self._settle(channel)
             self._begin()
             connection.process_data_events(time_limit=1)
-        if not self._ending.is_set():
+        if not self._ending:
             raise AMQPError("a queue or the channel has gone")
         for tag in tags:
             channel.basic_cancel(tag)
@@ -245,9 +247,10 @@ class Agent:
     def _set_aside(self, delivery, reason, words=None):
         """Makes a dead letter of a delivery, with the reason."""
         now = int(time.time() * 1_000_000)
+        first = (delivery.properties.headers or {}).get("coditect-bus-first-failed-at", now)
         headers = {
             "coditect-bus-redeliveries": delivery.before,
-            "coditect-bus-first-failed-at": now,
+            "coditect-bus-first-failed-at": first,
             "coditect-bus-dead-reason": reason,
             "coditect-bus-dead-deliveries": delivery.before + (reason == "rejected"),
             "coditect-bus-dead-at": now,

@@ -76,7 +76,7 @@ def failure(kind, message, retry_after=None, chain=()):
 def _called(handler, task, body):
     try:
         given = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return failure("invalid_input", f"the input is no JSON: {error}")
     try:
         answer = handler(task, given)
@@ -88,7 +88,7 @@ def _called(handler, task, body):
         return failure("panic", repr(error))
     try:
         size = len(json.dumps(answer, allow_nan=False).encode())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         return failure("permanent", f"the answer is no JSON: {error}")
     if size > wire.MAX_PAYLOAD:
         return failure("too_large", f"an answer of {size} bytes is over the limit of {wire.MAX_PAYLOAD}")

@@ -14,6 +14,7 @@ class Stops:
 
     REMEMBERED = 10_000
     FENCED_FOR = 120.0
+    OWNERS = 4_096
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -28,9 +29,10 @@ class Stops:
         """Reads a control message, and returns the attempts that it names."""
         try:
             control = json.loads(body)
-            owner, token = control["owner"], int(control["token"])
-            names = [(owner, s["run"], int(s["task"]), int(s["attempt"])) for s in control["stop"]]
-        except (ValueError, TypeError, KeyError) as error:
+            owner, token = str(control["owner"]), int(control["token"])
+            stop = ((str(s["run"]), int(s["task"]), int(s["attempt"])) for s in control["stop"])
+            names = [(owner, *attempt) for attempt in stop]
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             log.warning("an unreadable control message was dropped: %r", error)
             return []
         now = time.monotonic()
@@ -38,6 +40,8 @@ class Stops:
             newest, heard = self._tokens.get(owner, (token, now))
             if token < newest and now - heard < self.FENCED_FOR:
                 return []
+            if len(self._tokens) >= self.OWNERS:
+                self._tokens.clear()
             self._tokens[owner] = (token, now)
             self._names.update(dict.fromkeys(names))
             while len(self._names) > self.REMEMBERED:

@@ -8,7 +8,7 @@ use anyhow::Context;
 use coditect_core::prelude::*;
 use coditect_core::{RunEvent, RunReport, TaskReport, TaskState, shutdown_signal};
 
-use crate::bus::BusUrl;
+use crate::bus::{self, BusUrl};
 use crate::code_audit::INTERRUPTED;
 use crate::code_audit::agents::{self, AUDIT, Analyst, AuditTask, FILE, PACKAGE};
 use crate::code_audit::cli::Cli;
@@ -61,7 +61,7 @@ pub(crate) async fn audit(cli: &Cli) -> anyhow::Result<Audited> {
     };
     let run = statistics(&runtime, &run, &done, cli, interrupted).await?;
     // Files that are being analysed here at the moment of an interruption are analysed to their end.
-    runtime.shutdown().await?;
+    bus::leave(&runtime).await?;
     Ok(Audited {
         report,
         run,

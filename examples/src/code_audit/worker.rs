@@ -9,7 +9,7 @@ use coditect_core::shutdown_signal;
 use coditect_core::telemetry::Telemetry;
 use tokio::time::Instant;
 
-use crate::bus::{BusUrl, LOG};
+use crate::bus::{self, BusUrl, LOG};
 use crate::code_audit::agents::{self, Analyst, analyse};
 use crate::code_audit::cli;
 use crate::code_audit::language::Language;
@@ -101,7 +101,7 @@ async fn work(cli: &Cli) -> anyhow::Result<()> {
     );
     let again = shutdown_signal();
     tokio::select! {
-        ended = runtime.shutdown() => ended?,
+        ended = bus::leave(&runtime) => ended?,
         () = again => std::process::exit(INTERRUPTED.into()),
     }
     eprintln!("ended: {}", done.lock().line(began.elapsed()));

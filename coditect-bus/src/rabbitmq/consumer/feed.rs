@@ -1,6 +1,7 @@
 //! The task of a consumer: it subscribes, hands messages in and settlements out, and subscribes again when that breaks.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, ready, try_join_all};
@@ -10,12 +11,12 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     BasicRejectOptions,
 };
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, message::Delivery as Message};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::rabbitmq::error::{self, Failure};
-use crate::rabbitmq::lease::{Leases, Pending, Verdict};
+use crate::rabbitmq::lease::{Leases, Pending, Replacement, Verdict};
 use crate::rabbitmq::topology::{self, Known};
 use crate::rabbitmq::wire;
 use crate::{ErrorKind, Priority};
@@ -45,7 +46,21 @@ enum End {
     Ended,
 }
 
+/// When the process or the node of a classic queue dies the broker subscribes again by itself, and what was held would be lost unheard.
+/// With this argument it cancels the subscription instead.
+const NOTICE: &str = "x-cancel-on-ha-failover";
+
 pub(super) async fn attach(leases: &Leases) -> Result<Feed, Failure> {
+    match attach_once(leases).await {
+        Err(failure) if error::is_about(&failure, NOTICE) => {
+            leases.core.topology.ask_for_no_notice();
+            attach_once(leases).await
+        }
+        other => other,
+    }
+}
+
+async fn attach_once(leases: &Leases) -> Result<Feed, Failure> {
     let core = &leases.core;
     let attaching = async {
         let connects = core.consuming.connects();
@@ -65,6 +80,10 @@ pub(super) async fn attach(leases: &Leases) -> Result<Feed, Failure> {
             tags: Vec::new(),
             connects,
         };
+        let mut arguments = FieldTable::default();
+        if core.topology.asks_for_notice(&leases.queue) {
+            arguments.insert(NOTICE.into(), AMQPValue::Boolean(true));
+        }
         for priority in Priority::ALL {
             let queue = core.topology.names.work(&leases.queue, priority);
             let consumer = feed
@@ -73,7 +92,7 @@ pub(super) async fn attach(leases: &Leases) -> Result<Feed, Failure> {
                     queue.into(),
                     "".into(),
                     BasicConsumeOptions::default(),
-                    FieldTable::default(),
+                    arguments.clone(),
                 )
                 .await?;
             feed.tags.push(consumer.tag());
@@ -90,7 +109,7 @@ pub(super) async fn attach(leases: &Leases) -> Result<Feed, Failure> {
 }
 
 /// Keeps a consumer subscribed until it is over.
-pub(super) async fn keep(leases: &Leases, mut feed: Feed) {
+pub(super) async fn keep(leases: &Arc<Leases>, mut feed: Feed) {
     let core = &leases.core;
     loop {
         let connects = feed.connects;
@@ -156,7 +175,7 @@ async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
 }
 
 /// Hands messages in and settlements out, until the channel ends.
-async fn serve(leases: &Leases, mut feed: Feed) -> End {
+async fn serve(leases: &Arc<Leases>, mut feed: Feed) -> End {
     /// How many messages are handed over under one lock.
     const AT_ONCE: usize = 128;
     let core = &leases.core;
@@ -165,6 +184,10 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
     let mut is_cancelled = false;
     // While the broker is told of some settlements, others gather, and messages still come in.
     let mut telling: Option<BoxFuture<'static, Told>> = None;
+    // What waits here is on the broker's clock: it goes back after at most two of these, and then has the whole time again.
+    let patience = core.config.consumer_timeout.map(|timeout| timeout / 12);
+    let mut tick = interval(patience.unwrap_or(Duration::from_secs(3_600)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = core.closed.cancelled() => return End::Ended,
@@ -175,6 +198,7 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
                 }
             }
             () = leases.bell.notified() => {}
+            _ = tick.tick() => put_back_stale(leases, patience),
             Some(first) = feed.messages.next(), if !is_cancelled => {
                 let mut batch = vec![first];
                 while batch.len() < AT_ONCE && let Some(Some(next)) = feed.messages.next().now_or_never() {
@@ -206,6 +230,17 @@ async fn serve(leases: &Leases, mut feed: Feed) -> End {
             }
             telling = tell(leases, &feed.channel);
         }
+    }
+}
+
+/// Publishes again what has waited here for too long. To give it back would count as a delivery, which it never was.
+fn put_back_stale(leases: &Arc<Leases>, patience: Option<Duration>) {
+    let Some(limit) = patience.and_then(|patience| Instant::now().checked_sub(patience)) else {
+        return;
+    };
+    for (tag, incoming) in leases.take_stale(limit) {
+        let (parts, _) = incoming.into_parts(tag);
+        drop(leases.replace(parts, Replacement::Unseen));
     }
 }
 

@@ -134,6 +134,8 @@ impl Leases {
 pub(in crate::rabbitmq) enum Replacement {
     /// The same message, in its queue, after a delay.
     Again(Duration),
+    /// The same message, in its queue: nobody has seen it.
+    Unseen,
     Dead(Death),
 }
 
