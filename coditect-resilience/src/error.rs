@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::classification::Classification;
+
 /// Says that a call ran out of time, that it was refused, or that a policy makes no sense.
 ///
 /// A layer never wraps the error of the service it protects: the service's own error type comes
@@ -101,6 +103,17 @@ impl Error {
         }
     }
 
+    /// Says what it means for the next try, for a classifier to start from: all but an invalid policy is worth another try,
+    /// at the time that is known for it.
+    #[must_use]
+    pub const fn classification(&self) -> Classification {
+        match (self.retry_after(), self.is_retryable()) {
+            (Some(left), _) => Classification::RetryAfter(left),
+            (None, true) => Classification::Retry,
+            (None, false) => Classification::Fail,
+        }
+    }
+
     /// Tells whether the call was refused before it was made, so that it cannot have had any effect.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -165,6 +178,7 @@ mod tests {
         let error = Error::invalid_policy("max is shorter than base");
         assert_eq!(error.kind(), ErrorKind::InvalidPolicy);
         assert!(!error.is_retryable() && !error.outcome_unknown());
+        assert_eq!(error.classification(), Classification::Fail);
         assert_eq!(
             error.to_string(),
             "invalid policy: max is shorter than base"
@@ -206,6 +220,8 @@ mod tests {
         ] {
             assert_eq!(error.kind(), kind);
             assert_eq!(error.retry_after(), after);
+            let class = after.map_or(Classification::Retry, Classification::RetryAfter);
+            assert_eq!(error.classification(), class);
             assert!(error.is_refusal() && error.is_retryable() && !error.outcome_unknown());
             assert_eq!(error.to_string(), text);
         }

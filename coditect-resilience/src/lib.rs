@@ -90,27 +90,50 @@
 
 mod backoff;
 pub mod breaker;
+pub mod bulkhead;
 mod classification;
 mod deadline;
 mod error;
+pub mod fallback;
+mod gate;
+pub mod hedge;
+pub mod limit;
 mod millis;
 mod random;
+pub mod rate;
 pub mod retry;
+pub mod stack;
 mod sync;
 pub mod timeout;
 
 pub use backoff::{Backoff, Jitter};
 pub use breaker::{
-    Admission, Breaker, BreakerMachine, BreakerObserver, BreakerPermit, BreakerPolicy,
-    BreakerPolicyBuilder, BreakerState, Breakers, CallOutcome, Cause, CircuitBreaker,
-    CircuitBreakerLayer, PickBreaker, Transition, Window,
+    Admission, Adoption, Breaker, BreakerMachine, BreakerNotice, BreakerObserver, BreakerPermit,
+    BreakerPolicy, BreakerPolicyBuilder, BreakerSharing, BreakerState, BreakerStore, Breakers,
+    CallOutcome, Cause, CircuitBreaker, CircuitBreakerLayer, Finding, MemoryBreakerStore,
+    PickBreaker, SharingObserver, SharingPolicy, Transition, Window,
+};
+pub use bulkhead::{
+    Bulkhead, BulkheadLayer, BulkheadObserver, BulkheadPolicy, KeyedSlots, PickSlots, Slot, Slots,
 };
 pub use classification::{Classification, Classify, retry_errors};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};
+pub use fallback::{Fallback, FallbackLayer, FallbackObserver};
+pub use gate::GatedFuture;
+pub use hedge::{Hedge, HedgeLayer, HedgeObserver, HedgePolicy, IsSafe, LatencyTracker};
+pub use limit::{
+    AdaptiveLimit, AdaptivePolicy, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter,
+    InFlight, LimitObserver, PickPriority, Sample, SheddingPolicy,
+};
 pub use random::{Randomness, SplitMix};
+pub use rate::{
+    Demand, MemoryRateLimitStore, RateBucket, RateDecision, RateLimit, RateLimitLayer,
+    RateLimitStore, RateLimiter, RateObserver, RatePolicy, Reservation, SharedRateLimiter,
+};
 pub use retry::{
     BudgetPolicy, GiveUp, Retry, RetryBudget, RetryLayer, RetryObserver, RetryPolicy,
     RetryPolicyBuilder, Tries, Verdict,
 };
+pub use stack::{StackLayer, StackPolicy, StackService};
 pub use timeout::{Timeout, TimeoutLayer, TimeoutObserver};

@@ -229,15 +229,20 @@ impl BreakerMachine {
         self.close(policy);
     }
 
-    /// Opens on the word of another process, for a span. Only a closed breaker listens: any other knows better
-    /// itself, or was told by an operator.
-    pub fn adopt_open(&mut self, span: Duration, now: Instant) {
-        if let State::Closed = self.state {
-            self.openings = 1;
-            self.open_for = Some(span);
-            self.enter(State::Open {
-                until: far(now, span),
-            });
+    /// Stays away on the word of another process: a closed breaker opens for a span, an open one stays open that long
+    /// at least. The span is cut off at this policy's own longest one. A half-open breaker is about to know
+    /// better itself, and a forced one was told by an operator: neither listens.
+    pub fn adopt_open(&mut self, policy: &BreakerPolicy, span: Duration, now: Instant) {
+        let span = span.min(policy.open_for().max());
+        let theirs = far(now, span);
+        match &mut self.state {
+            State::Open { until } => *until = theirs.max(*until),
+            State::Closed => {
+                self.openings = 1;
+                self.open_for = Some(span);
+                self.enter(State::Open { until: theirs });
+            }
+            State::HalfOpen { .. } | State::ForcedOpen | State::ForcedClosed => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod observer;
 mod permit;
 mod policy;
 mod service;
+pub mod sharing;
 mod window;
 
 pub use future::BreakerFuture;
@@ -20,6 +21,10 @@ pub use observer::{BreakerObserver, Cause, Transition};
 pub use permit::BreakerPermit;
 pub use policy::{BreakerPolicy, BreakerPolicyBuilder, CallOutcome, Window};
 pub use service::CircuitBreaker;
+pub use sharing::{
+    Adoption, BreakerNotice, BreakerSharing, BreakerStore, Finding, MemoryBreakerStore,
+    SharingObserver, SharingPolicy,
+};
 
 #[cfg(test)]
 mod tests;

@@ -165,13 +165,14 @@ impl BreakerPolicy {
 }
 
 impl Default for BreakerPolicy {
-    /// Trips on half of at least 20 calls in 10 s failing; opens for 0.5 s at first and 1.5 s at most, less a
+    /// Trips on 20 failures in a row, which finds an outage at once under any traffic, or on half of at least 20 calls in
+    /// 10 s failing, which finds a callee that is half broken; opens for 0.5 s at first and 1.5 s at most, less a
     /// random share; one probe at a time, of which two in a row close it.
     fn default() -> Self {
         const TWENTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
         const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
         Self {
-            consecutive: None,
+            consecutive: Some(TWENTY),
             failure_rate: Some(0.5),
             slow: None,
             window: Window::Time(Duration::from_secs(10)),
@@ -290,6 +291,7 @@ struct RawBreakerPolicy {
 impl RawBreakerPolicy {
     fn untripped() -> Self {
         Self {
+            consecutive_failures: None,
             failure_rate: None,
             ..BreakerPolicy::default().into()
         }

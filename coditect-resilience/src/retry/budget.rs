@@ -1,12 +1,12 @@
 //! A budget that keeps retries from multiplying an outage.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Says how many retries are allowed per success, and how many in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -124,7 +124,7 @@ impl RetryBudget {
 
     /// Opens a full budget whose reserve counts from an instant.
     #[must_use]
-    pub const fn starting_at(policy: BudgetPolicy, start: Instant) -> Self {
+    pub fn starting_at(policy: BudgetPolicy, start: Instant) -> Self {
         let full = Bucket {
             tokens: policy.capacity,
             refilled_ms: 0,

@@ -44,21 +44,25 @@ impl BreakerObserver for Evicted {
 fn idle_goes_before_recent_before_used_before_tripped() {
     let evicted = Arc::new(Evicted::default());
     let breakers = table(4).with_observer(evicted.clone());
+    let touch = |key| drop(breakers.breaker(key));
     trip(&breakers, "tripped");
     let used = breakers.breaker("used");
-    drop(breakers.breaker("recent"));
-    drop(breakers.breaker("idle"));
-    // The first round takes the mark of recent use from all, and finds them all the same.
-    drop(breakers.breaker("one"));
-    drop(breakers.breaker("recent"));
-    for key in ["two", "three", "four"] {
-        drop(breakers.breaker(key));
-    }
-    assert!(breakers.peek("tripped").is_some() && breakers.peek("used").is_some());
-    drop(used);
-    let states: Vec<_> = evicted.0.lock().iter().map(|(_, state)| *state).collect();
-    assert_eq!(states, [BreakerState::Closed; 4]);
-    assert_eq!(breakers.len(), 4);
+    touch("a");
+    touch("b");
+    // All were asked for since the hand last passed: the first that nobody uses goes, and the marks are gone.
+    touch("c");
+    // Only `c` has been asked for since then.
+    touch("d");
+    let held = [breakers.breaker("c"), breakers.breaker("d")];
+    // Everything is in use or tripped.
+    touch("e");
+    let gone: Vec<_> = evicted.0.lock().drain(..).collect();
+    let closed = |name: &str| (name.to_owned(), BreakerState::Closed);
+    assert_eq!(gone[..2], [closed("a"), closed("b")]);
+    assert_eq!(gone.len(), 3);
+    assert!(["used", "c", "d"].contains(&gone[2].0.as_str()) && gone[2].1 == BreakerState::Closed);
+    assert_eq!(breakers.breaker("tripped").state(), BreakerState::Open);
+    drop((used, held));
 }
 
 #[test]

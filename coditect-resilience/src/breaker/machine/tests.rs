@@ -250,11 +250,14 @@ proptest! {
                     model.close();
                 }
                 Step::AdoptOpen(ms) => {
-                    machine.adopt_open(Duration::from_millis(ms), at);
+                    machine.adopt_open(&policy, Duration::from_millis(ms), at);
+                    let span = ms.min(800);
                     if model.state == BreakerState::Closed {
-                        (model.openings, model.open_for) = (1, Some(Duration::from_millis(ms)));
-                        model.until = now + ms;
+                        (model.openings, model.open_for) = (1, Some(Duration::from_millis(span)));
+                        model.until = now + span;
                         model.enter(BreakerState::Open);
+                    } else if model.state == BreakerState::Open {
+                        model.until = model.until.max(now + span);
                     }
                 }
                 Step::AdoptProbing => {

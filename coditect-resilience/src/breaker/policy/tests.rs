@@ -90,7 +90,7 @@ fn the_default_policy_travels_as_json() {
     let sent = serde_json::to_string(&BreakerPolicy::default()).unwrap();
     assert_eq!(
         sent,
-        r#"{"failure_rate":0.5,"window_ms":10000,"min_calls":20,"open_for":{"base_ms":500,"max_ms":1500,"multiplier":2.0,"jitter":"equal"},"probes":1,"successes_to_close":2}"#
+        r#"{"consecutive_failures":20,"failure_rate":0.5,"window_ms":10000,"min_calls":20,"open_for":{"base_ms":500,"max_ms":1500,"multiplier":2.0,"jitter":"equal"},"probes":1,"successes_to_close":2}"#
     );
     for (from, to) in [
         ("0.5", "7"),

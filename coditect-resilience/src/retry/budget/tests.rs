@@ -1,7 +1,7 @@
 //! The budget against a naive model, alone and between threads.
 
-use std::sync::Barrier;
-use std::sync::atomic::AtomicU32;
+#[cfg(not(loom))]
+use std::sync::{Barrier, atomic::AtomicU32};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -99,6 +99,7 @@ fn a_policy_is_the_same_after_it_has_travelled() {
     assert!(serde_json::from_str::<BudgetPolicy>(r#"{"per_success":-1,"capacity":1}"#).is_err());
 }
 
+#[cfg(not(loom))]
 #[test]
 fn threads_together_get_no_more_than_one_alone() {
     const THREADS: usize = 4;
@@ -170,4 +171,26 @@ proptest! {
         let bucket = Bucket { tokens, refilled_ms };
         prop_assert_eq!(Bucket::unpack(bucket.pack()), bucket);
     }
+}
+
+#[cfg(loom)]
+#[test]
+fn loom_two_threads_never_spend_the_same_retry_and_lose_no_deposit() {
+    loom::model(|| {
+        let start = Instant::now();
+        let policy = BudgetPolicy::new(0.5, 1).unwrap();
+        let budget = std::sync::Arc::new(RetryBudget::starting_at(policy, start));
+        assert!(budget.withdraw_at(start));
+        let use_it = move |budget: &RetryBudget| {
+            budget.deposit_at(start);
+            u32::from(budget.withdraw_at(start))
+        };
+        let other = {
+            let budget = std::sync::Arc::clone(&budget);
+            loom::thread::spawn(move || use_it(&budget))
+        };
+        let granted = use_it(&budget) + other.join().unwrap();
+        // Two deposits of half a retry are one, whoever comes second.
+        assert_eq!((granted, budget.balance()), (1, 0.0));
+    });
 }
