@@ -52,6 +52,8 @@ struct Inner {
 #[derive(Clone)]
 pub(super) struct BreakerSettings {
     pub(super) policy: BreakerPolicy,
+    /// Some instant, for what needs one and does not look at it.
+    pub(super) epoch: Instant,
     pub(super) randomness: Arc<dyn Randomness>,
     pub(super) observer: Arc<dyn BreakerObserver>,
     /// Where the names of breakers go whose state other processes want to know.
@@ -62,6 +64,7 @@ impl BreakerSettings {
     pub(super) fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
+            epoch: Instant::now(),
             randomness: Arc::new(SplitMix::new()),
             observer: Arc::new(()),
             outbox: None,
@@ -128,6 +131,10 @@ impl Breaker {
         &self.inner.settings.policy
     }
 
+    pub(super) fn epoch(&self) -> Instant {
+        self.inner.settings.epoch
+    }
+
     /// Returns its state as of the last call.
     #[must_use]
     pub fn state(&self) -> BreakerState {
@@ -147,12 +154,21 @@ impl Breaker {
     /// [`ErrorKind::CircuitOpen`](crate::ErrorKind::CircuitOpen) if it is refused, with the span after which to ask again where
     /// that is known.
     pub fn acquire(&self) -> Result<BreakerPermit, Error> {
-        let started = self.policy().is_timed().then(Instant::now);
+        self.clone().acquire_owned()
+    }
+
+    /// Asks for leave to make a call, as [`acquire`](Self::acquire) does, and gives this handle to the permit.
+    ///
+    /// # Errors
+    ///
+    /// As with [`acquire`](Self::acquire).
+    pub fn acquire_owned(self) -> Result<BreakerPermit, Error> {
+        let started = self.policy().slow_calls().is_some().then(Instant::now);
         let admission = match self.fast() {
             Some(admission) => admission,
             None => self.admit(started.unwrap_or_else(Instant::now))?,
         };
-        Ok(BreakerPermit::new(self.clone(), admission, started))
+        Ok(BreakerPermit::new(self, admission, started))
     }
 
     /// Admits a call without the lock, if every call may pass.
@@ -183,8 +199,7 @@ impl Breaker {
     pub(super) fn record(&self, admission: Admission, outcome: CallOutcome, now: Instant) {
         let settings = &self.inner.settings;
         self.step(Cause::Outcomes, |machine| {
-            // Only a call that opens the breaker needs a random number, and drawing one is cheap.
-            let random = settings.randomness.next_unit();
+            let random = || settings.randomness.next_unit();
             machine.record(&settings.policy, admission, outcome, now, random);
         });
     }
