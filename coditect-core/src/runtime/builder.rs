@@ -259,10 +259,11 @@ impl RuntimeBuilder {
         let bus = bus.open(settings.max_payload).await?;
         let longest = bus.capabilities().max_hold;
         let claim_after = settings.claim_after.or(longest.map(|longest| longest / 2));
+        let registry = self.registry.unwrap_or_else(|| "memory:".into());
         let ports = Arc::new(Ports {
             bus,
             claim_after,
-            registry: self.registry.unwrap_or_else(|| "memory:".into()).open()?,
+            registry: registry.open().await?,
             journal,
             store,
             clock: Clock::start(),

@@ -96,8 +96,16 @@ source! {
 }
 
 source! {
-    /// A registry: a URL, `memory:` for one of this process, or a registry made by the caller.
-    RegistrySource, Arc<dyn Registry>, "registry", "`memory:`"
+    /// A registry: a URL, or a registry made by the caller.
+    ///
+    /// URLs are `memory:` for one of this process, and, with the feature `redis`,
+    /// `redis://user:password@host:port/database?namespace=blue`, `rediss://…` with TLS,
+    /// `redis+sentinel://host:port,host:port/master` and `redis+cluster://host:port,host:port`, the latter two with TLS as
+    /// `rediss+…`. What a URL cannot say is said to
+    /// [`RedisRegistry::builder`](https://docs.rs/coditect-registry/latest/coditect_registry/struct.RedisRegistry.html#method.builder),
+    /// and the registry given instead.
+    RegistrySource, Arc<dyn Registry>, "registry",
+    "`memory:`, `redis:`, `rediss:`, `redis+sentinel:` and `redis+cluster:`"
 }
 
 source! {
@@ -130,11 +138,19 @@ impl BusSource {
 }
 
 impl RegistrySource {
-    pub(super) fn open(&self) -> Result<Arc<dyn Registry>, Error> {
-        match &self.0 {
-            Source::Made(registry) => Ok(Arc::clone(registry)),
-            Source::Url(url) if scheme(url) == "memory" => Ok(Arc::new(MemoryRegistry::new())),
-            Source::Url(url) => Err(Self::unknown(url)),
+    pub(super) async fn open(&self) -> Result<Arc<dyn Registry>, Error> {
+        let url = match &self.0 {
+            Source::Made(registry) => return Ok(Arc::clone(registry)),
+            Source::Url(url) => url,
+        };
+        match scheme(url) {
+            "memory" => Ok(Arc::new(MemoryRegistry::new())),
+            #[cfg(feature = "redis")]
+            of_redis if is_redis(of_redis) => {
+                let registry = coditect_registry::RedisRegistry::connect(url).await?;
+                Ok(Arc::new(registry))
+            }
+            _ => Err(Self::unknown(url)),
         }
     }
 }
@@ -159,8 +175,15 @@ impl StateSource {
 fn feature_of(what: &str, scheme: &str) -> Option<&'static str> {
     match (what, scheme) {
         ("message bus", "amqp" | "amqps") if !cfg!(feature = "rabbitmq") => Some("rabbitmq"),
+        ("registry", of_redis) if is_redis(of_redis) && !cfg!(feature = "redis") => Some("redis"),
         _ => None,
     }
+}
+
+/// Says whether a scheme is one of those of Redis.
+fn is_redis(scheme: &str) -> bool {
+    let (transport, route) = scheme.split_once('+').unwrap_or((scheme, ""));
+    matches!(transport, "redis" | "rediss") && matches!(route, "" | "sentinel" | "cluster")
 }
 
 /// What a URL begins with; the rest may hold a password and is never shown.

@@ -70,6 +70,12 @@ impl Policy {
     }
 }
 
+impl From<Strategy> for Policy {
+    fn from(strategy: Strategy) -> Self {
+        Self::new(strategy)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self::new(Strategy::default())

@@ -58,6 +58,11 @@ impl CheckPolicy {
         self
     }
 
+    /// Returns how long an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sets after how many missed probes in a row an instance is degraded and evicted, and after how many answered in a row
     /// nothing is held against it any more. Each is at least one, and eviction not before degradation.
     #[must_use]

@@ -9,6 +9,7 @@ use super::address::{Address, certificates};
 use super::error::invalid;
 use super::follow::Settings;
 use super::link::Limits;
+use super::query;
 use crate::{Error, NoObserver, Observer};
 
 /// Builds a [`RedisRegistry`] with limits of its own.
@@ -17,7 +18,7 @@ use crate::{Error, NoObserver, Observer};
 #[derive(Clone)]
 #[must_use = "a builder connects to nothing until `connect`"]
 pub struct RedisRegistryBuilder {
-    url: String,
+    pub(super) url: String,
     pub(super) namespace: String,
     pub(super) limits: Limits,
     pub(super) settings: Settings,
@@ -133,8 +134,9 @@ impl RedisRegistryBuilder {
     ///
     /// Cancel safe: a connection that was half made ends.
     pub async fn connect(self) -> Result<RedisRegistry, Error> {
-        let address = self.validated()?;
-        RedisRegistry::from_config(self, address).await
+        let settings = query::apply(self)?;
+        let address = settings.validated()?;
+        RedisRegistry::from_config(settings, address).await
     }
 
     fn validated(&self) -> Result<Address, Error> {

@@ -7,6 +7,7 @@ mod follow;
 mod hazard;
 mod held;
 mod link;
+mod query;
 mod read;
 mod renew;
 mod script;
@@ -60,6 +61,9 @@ pub use hazard::Hazard;
 /// | `redis://[user:password@]host[:port][/database]` | one server; `rediss://` with TLS |
 /// | `redis+sentinel://[user:password@]host:port[,host:port…]/master[/database]` | the master that sentinels name; they are asked without a login |
 /// | `redis+cluster://[user:password@]host:port[,host:port…]` | a cluster; a namespace is on one of its nodes |
+///
+/// Parameters may follow, as in `?namespace=blue&cacertfile=/etc/ca.pem`: `namespace`, and the PEM files `cacertfile`, `certfile`
+/// and `keyfile`. They count before what the builder says.
 ///
 /// # Examples
 ///
