@@ -24,6 +24,8 @@ pub(crate) struct Ports {
     /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held
     /// for ever.
     pub(crate) claim_after: Option<Duration>,
+    /// Whether agents of other processes may be in the registry, and see those of this one.
+    pub(crate) shared_registry: bool,
     /// Said of a journal that nobody else sees.
     pub(crate) private: Option<PrivateJournal>,
 }

@@ -37,6 +37,7 @@ pub struct AgentCard {
     capabilities: Vec<String>,
     concurrency: usize,
     timeout: Option<Duration>,
+    exclusive: bool,
     input_schema: Option<Value>,
     output_schema: Option<Value>,
 }
@@ -51,6 +52,7 @@ impl AgentCard {
             capabilities: Vec::new(),
             concurrency: DEFAULT_CONCURRENCY,
             timeout: None,
+            exclusive: false,
             input_schema: None,
             output_schema: None,
         }
@@ -91,6 +93,17 @@ impl AgentCard {
         self
     }
 
+    /// Lets one start of the agent work at a time: a newer one takes the name over, and the older one stops, with all that
+    /// it is doing.
+    ///
+    /// It is for an agent that must not be there twice, such as the one writer of a file. The older one notices at its next
+    /// renewal, a third of its lease later, so that both may work for that long.
+    #[must_use]
+    pub fn with_exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
+    }
+
     /// Limits every attempt for which the plan sets no timeout.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -124,6 +137,10 @@ impl AgentCard {
     #[must_use]
     pub const fn concurrency(&self) -> usize {
         self.concurrency
+    }
+
+    pub(crate) const fn is_exclusive(&self) -> bool {
+        self.exclusive
     }
 
     pub(crate) const fn timeout(&self) -> Option<Duration> {

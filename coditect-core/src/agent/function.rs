@@ -86,6 +86,13 @@ impl<F, Args> FnAgent<F, Args> {
         self
     }
 
+    /// Lets one start of the agent work at a time; see [`AgentCard::with_exclusive`].
+    #[must_use]
+    pub fn with_exclusive(mut self) -> Self {
+        self.card = self.card.with_exclusive();
+        self
+    }
+
     /// Replaces the whole card.
     #[must_use]
     pub fn with_card(mut self, card: AgentCard) -> Self {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
 use super::machine::RunMachine;
+use super::route::Routed;
 use crate::context::RunScope;
 
 /// A run with what is under way for it.
@@ -40,6 +41,8 @@ pub(super) enum Place {
     Local(CancellationToken),
     /// Wherever a worker takes it from this queue.
     Bus(QueueName),
+    /// At the instance that was chosen for it.
+    Instance(Box<Routed>),
     /// With a worker that lives by heartbeats.
     Claimed(Claim),
 }

@@ -4,24 +4,69 @@
 //! out the owner sends itself an echo through the queue in which heartbeats come. If it is soon back, and none came
 //! before it, the worker is dead; if it took long, the claims start anew.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use coditect_bus::{Delivery, Destination};
 use coditect_dag::journal::RecordKind;
 use coditect_dag::{RunId, TaskId, Timestamp};
-use std::sync::Arc;
-use std::time::Duration;
+use coditect_registry::{Candidate, Incarnation, Requirement, View};
+use futures::FutureExt;
 
 use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::publisher::Parcel;
+use super::route::Routed;
 use super::timer::Due;
 use crate::wire::{AttemptId, Echo, Holding, Said};
 
 /// Who holds an attempt, and until when that is believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) incarnation: Arc<str>,
     pub(super) lease: Duration,
     pub(super) until: Timestamp,
+    /// Who may hold it, as far as they have been in the view.
+    holders: Vec<Candidate>,
+    /// Where it was routed, if it was.
+    pub(super) routed: Option<Box<Routed>>,
+}
+
+impl Claim {
+    pub(super) fn new(incarnation: Arc<str>, lease: Duration, until: Timestamp) -> Self {
+        Self {
+            incarnation,
+            lease,
+            until,
+            holders: Vec::new(),
+            routed: None,
+        }
+    }
+
+    /// Finds out who may hold it, if that is not known: those of the process who can do what is required.
+    pub(super) fn find_holders(&mut self, view: &View, requirement: &Requirement) {
+        if !self.holders.is_empty() || self.routed.is_some() {
+            return;
+        }
+        let Ok(incarnation) = self.incarnation.parse::<Incarnation>() else {
+            return;
+        };
+        let records = view.records();
+        let there = records
+            .iter()
+            .filter(|record| record.incarnation() == incarnation && record.offers(requirement));
+        let holders = there.filter_map(|record| view.candidate(&record.instance));
+        self.holders.extend(holders);
+    }
+
+    /// Says whether whoever holds it was in the view, and has left or was evicted since.
+    pub(super) fn is_lost(&self) -> bool {
+        if let Some(routed) = &self.routed {
+            return routed.is_lost();
+        }
+        let lost = |holder: &Candidate| holder.lost().now_or_never().is_some();
+        !self.holders.is_empty() && self.holders.iter().all(lost)
+    }
 }
 
 impl Owner {
@@ -65,7 +110,7 @@ impl Owner {
             return true;
         };
         let until = self.now.saturating_add(holding.lease());
-        let held = match &mut flight.place {
+        let (held, routed) = match &mut flight.place {
             // A former owner had handed it to the bus, and this one has a copy at work: the first to end counts.
             Place::Local(_) => return true,
             Place::Claimed(claim) => {
@@ -73,19 +118,19 @@ impl Owner {
                     claim.until = claim.until.max(until);
                     return true;
                 }
-                claim.incarnation == holding.incarnation
+                let held = claim.incarnation == holding.incarnation;
+                (held, claim.routed.is_some())
             }
-            Place::Bus(_) => false,
+            Place::Instance(routed) => (routed.is_at(&holding.incarnation), true),
+            Place::Bus(_) => (false, false),
         };
         match said {
+            Said::Release if held && routed => self.give_to_all(run, task),
             Said::Release if held => self.give_to_bus(run, task),
             Said::Release => {}
             Said::Claim | Said::Heartbeat => {
-                let claim = Claim {
-                    incarnation: Arc::clone(&holding.incarnation),
-                    lease: holding.lease(),
-                    until,
-                };
+                let incarnation = Arc::clone(&holding.incarnation);
+                let claim = Claim::new(incarnation, holding.lease(), until);
                 self.give_to_worker(run, attempt, claim);
             }
         }
@@ -104,9 +149,19 @@ impl Owner {
         self.timers.push(claim.until, run, Due::Claim(task));
         let incarnation = Arc::clone(&claim.incarnation);
         let place = std::mem::replace(&mut flight.place, Place::Claimed(claim));
-        if matches!(place, Place::Bus(_)) {
-            let tenant = Arc::clone(&active.tenant);
-            self.classes.get_mut(flight.class).landed(&tenant);
+        if let Place::Claimed(claim) = &mut flight.place {
+            match place {
+                Place::Bus(_) => {
+                    let tenant = Arc::clone(&active.tenant);
+                    self.classes.get_mut(flight.class).landed(&tenant);
+                }
+                Place::Instance(routed) if routed.is_at(&claim.incarnation) => {
+                    claim.routed = Some(routed);
+                }
+                _ => {}
+            }
+            let requirement = &self.classes.get(flight.class).requirement;
+            claim.find_holders(&self.shared.view, requirement);
         }
         let attempt = attempt.attempt;
         self.must(
@@ -158,8 +213,11 @@ impl Owner {
             return;
         };
         self.echo = Some(echo);
-        self.outbox
-            .push(Destination::Queue(self.queue.clone()), envelope);
+        self.outbox.push(Parcel {
+            to: Destination::Queue(self.queue.clone()),
+            envelope,
+            returns: false,
+        });
     }
 
     /// Takes in an echo: whoever was not heard of until it was sent, nor until it came back, is dead.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coditect_bus::QueueName;
 use coditect_dag::{Class, RunId};
-use coditect_registry::Requirement;
+use coditect_registry::{AgentRecord, Requirement, Standing};
 use rustc_hash::FxHashMap;
 
 use super::Shared;
@@ -47,7 +47,7 @@ impl Classes {
             ready: ReadyRuns::default(),
             on_bus: FxHashMap::default(),
         };
-        state.look(shared);
+        state.look(shared, &shared.view.records());
         self.classes.push(state);
         self.known.insert(requirement.clone(), class);
         class
@@ -71,8 +71,9 @@ impl Classes {
 
     /// Looks anew at who offers what.
     pub(super) fn look(&mut self, shared: &Shared) {
+        let records = shared.view.records();
         for class in &mut self.classes {
-            class.look(shared);
+            class.look(shared, &records);
         }
     }
 }
@@ -80,12 +81,20 @@ impl Classes {
 impl ClassState {
     /// Says whether anybody offers the capability.
     pub(super) fn is_served(&self) -> bool {
-        !self.local.is_empty() || self.queue.is_some()
+        self.has_local() || self.queue.is_some()
     }
 
-    fn look(&mut self, shared: &Shared) {
-        let records = shared.view.records();
-        let matching = records.iter().flat_map(|record| record.capabilities.iter());
+    /// Says whether an agent of this process offers it.
+    pub(super) fn has_local(&self) -> bool {
+        let mut local = self.local.iter();
+        local.any(|hosted| !hosted.standing.is_superseded())
+    }
+
+    fn look(&mut self, shared: &Shared, records: &[Arc<AgentRecord>]) {
+        let working = records
+            .iter()
+            .filter(|record| record.standing() <= Standing::Degraded);
+        let matching = working.flat_map(|record| record.capabilities.iter());
         let mut matching: Vec<_> = matching
             .filter(|capability| self.requirement.matches(capability))
             .collect();

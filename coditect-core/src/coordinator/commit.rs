@@ -8,9 +8,10 @@ use coditect_dag::journal::RunJournal;
 use coditect_dag::{Attempt, RunId, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use super::active::{ActiveRun, Flight, Place};
+use super::active::{ActiveRun, Place};
 use super::classes::Classes;
 use super::owner::{Lost, Owner};
+use super::publisher::Parcel;
 use crate::failure::Failure;
 use crate::wire::{self, AttemptId, Control, Outcome, TaskMessage};
 use crate::worker::{Ended, LocalJob, Slot};
@@ -170,15 +171,12 @@ impl Owner {
             return;
         };
         let machine = &active.machine;
-        let Some(Flight {
-            place: Place::Bus(queue),
-            ..
-        }) = active.flights.get(&task)
-        else {
+        let (queue, returns) = match active.flights.get(&task).map(|flight| &flight.place) {
+            Some(Place::Bus(queue)) => (queue.clone(), false),
+            Some(Place::Instance(routed)) => (routed.queue.clone(), true),
             // It was stopped in the turn that dispatched it.
-            return;
+            _ => return,
         };
-        let queue = queue.clone();
         let input = match machine.input(task, self.shared.ports.settings.max_payload) {
             Ok(input) => input,
             Err(failure) => return self.refuse(run, task, attempt, failure),
@@ -205,8 +203,11 @@ impl Owner {
             trace: fields.trace.clone(),
             input,
         };
-        self.outbox
-            .push(Destination::Queue(queue), message.into_envelope());
+        self.outbox.push(Parcel {
+            to: Destination::Queue(queue),
+            envelope: message.into_envelope(),
+            returns,
+        });
     }
 
     /// Ends an attempt that cannot be handed out, in the next turn.
@@ -230,7 +231,11 @@ impl Owner {
             stop,
         };
         if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {
-            self.outbox.push(Destination::Fanout(fanout), envelope);
+            self.outbox.push(Parcel {
+                to: Destination::Fanout(fanout),
+                envelope,
+                returns: false,
+            });
         }
     }
 }

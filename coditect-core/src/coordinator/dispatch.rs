@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::route::{Routed, Way};
 use crate::ports::Dispatch;
 use crate::wire::AttemptId;
 use crate::worker::Slot;
@@ -17,6 +18,7 @@ use crate::worker::Slot;
 /// Where the next task of a capability may go.
 enum Room {
     Slot(Slot),
+    Instance(Box<Routed>),
     Bus,
     None,
 }
@@ -53,11 +55,8 @@ impl Owner {
             let Some(class) = next.and_then(|index| open.remove(index)) else {
                 return;
             };
-            let dispatched = match self.room(class) {
-                Room::Slot(slot) => self.dispatch_one(class, level, Some(slot)),
-                Room::Bus => self.dispatch_one(class, level, None),
-                Room::None => false,
-            };
+            let room = self.room(class);
+            let dispatched = self.dispatch_one(class, level, room);
             if dispatched && !self.classes.get(class).ready.is_empty() {
                 open.push_back(class);
             }
@@ -84,16 +83,30 @@ impl Owner {
                 hosted.notify_free(&self.wake);
             }
         }
-        let stays = mode == Dispatch::LocalOnly && !state.local.is_empty();
-        if state.queue.is_none() || stays || self.outbox.is_full() {
+        let stays = mode == Dispatch::LocalOnly && state.has_local();
+        if stays || self.outbox.is_full() {
             return Room::None;
         }
-        Room::Bus
+        match self.shared.way(&state.requirement) {
+            Some(Way::Instance(routed)) => Room::Instance(routed),
+            Some(Way::None) => {
+                self.notify_room();
+                Room::None
+            }
+            Some(Way::Shared) | None if state.queue.is_some() => Room::Bus,
+            Some(Way::Shared) | None => Room::None,
+        }
     }
 
     /// Dispatches the task of a level whose turn it is; says whether it is worth looking again.
-    fn dispatch_one(&mut self, class: Class, level: usize, slot: Option<Slot>) -> bool {
-        let (run, task) = match self.next(class, level, slot.is_some()) {
+    fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> bool {
+        let windowed = match room {
+            Room::None => return false,
+            Room::Bus => true,
+            // Bounded by slots.
+            Room::Slot(_) | Room::Instance(_) => false,
+        };
+        let (run, task) = match self.next(class, level, windowed) {
             Next::Task(run, task) => (run, task),
             Next::OtherLevel => return true,
             Next::None => return false,
@@ -102,8 +115,9 @@ impl Owner {
             return true;
         };
         let attempt = active.machine.scheduler().attempt(task).next();
-        let (place, deferred) = match slot {
-            Some(slot) => {
+        let publish = Deferred::Publish { run, task, attempt };
+        let (place, deferred) = match room {
+            Room::Slot(slot) => {
                 let token = CancellationToken::new();
                 let deferred = Deferred::Launch {
                     run,
@@ -114,18 +128,19 @@ impl Owner {
                 };
                 (Place::Local(token), deferred)
             }
-            None => {
+            Room::Instance(routed) => (Place::Instance(routed), publish),
+            Room::Bus | Room::None => {
                 let state = self.classes.get_mut(class);
                 let Some(queue) = state.queue.clone() else {
                     return false;
                 };
                 state.departed(&active.tenant);
-                (Place::Bus(queue), Deferred::Publish { run, task, attempt })
+                (Place::Bus(queue), publish)
             }
         };
         let incarnation = match &place {
             Place::Local(_) => Some(self.shared.name.clone()),
-            Place::Bus(_) | Place::Claimed(_) => None,
+            Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => None,
         };
         let flight = Flight {
             attempt,
@@ -147,14 +162,14 @@ impl Owner {
     }
 
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
-    fn next(&mut self, class: Class, level: usize, local: bool) -> Next {
+    fn next(&mut self, class: Class, level: usize, windowed: bool) -> Next {
         let window = self.shared.ports.settings.dispatch_window;
         let draining = self.shared.drain.is_cancelled();
         let mut none = Next::None;
         loop {
             let state = self.classes.get_mut(class);
             let mut ready = std::mem::take(&mut state.ready);
-            let popped = ready.pop(level, |tenant| local || state.on_bus(tenant) < window);
+            let popped = ready.pop(level, |tenant| !windowed || state.on_bus(tenant) < window);
             state.ready = ready;
             let Some(run) = popped else {
                 return none;
@@ -220,11 +235,13 @@ impl Owner {
         };
         self.deferred.push(match flight.place {
             Place::Local(token) => Deferred::StopLocal(token),
-            Place::Bus(_) | Place::Claimed(_) => Deferred::StopRemote(AttemptId {
-                run,
-                task,
-                attempt: flight.attempt,
-            }),
+            Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => {
+                Deferred::StopRemote(AttemptId {
+                    run,
+                    task,
+                    attempt: flight.attempt,
+                })
+            }
         });
     }
 }

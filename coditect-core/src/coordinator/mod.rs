@@ -1,6 +1,7 @@
 //! The coordinator: owns partitions, keeps their runs in memory, and moves them by journal records.
 
 mod active;
+mod check;
 mod claim;
 mod classes;
 mod commit;
@@ -16,6 +17,7 @@ mod owner;
 mod publisher;
 mod record;
 mod replay;
+mod route;
 mod scope;
 mod sweep;
 mod timer;
@@ -25,15 +27,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_dag::journal::Partition;
-use coditect_registry::View;
+use coditect_registry::{CheckPolicy, View};
 use coditect_resilience::{Randomness, SplitMix};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
 use self::owner::Owner;
+pub(crate) use self::route::Routes;
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
@@ -47,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) view: View,
     /// Agents that the view may not know, where the registry is not that of all who are on the bus.
     pub(crate) listeners: Option<Arc<Listeners>>,
+    /// Capabilities whose tasks go to chosen instances, where there are some.
+    pub(crate) routes: Option<Arc<Routes>>,
+    /// How agents are checked, where others see what is found.
+    pub(crate) check: Option<CheckPolicy>,
     pub(crate) catalogue: AggregatorCatalogue,
     pub(crate) prepared: Arc<PreparedRuns>,
     /// Ends dispatching; partitions are given back when what runs here has ended.

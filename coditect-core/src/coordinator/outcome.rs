@@ -11,6 +11,7 @@ use super::active::Place;
 use super::commit::Deferred;
 use super::owner::Owner;
 use super::record::encode_failure;
+use super::route::went;
 use crate::failure::{Failure, FailureKind};
 use crate::wire::Outcome;
 use crate::worker::Ended;
@@ -41,10 +42,11 @@ impl Owner {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
             return;
         }
-        let flight = self.land(run, task);
-        if let (true, Some(Place::Local(copy))) = (from_bus, flight.map(|flight| flight.place)) {
+        match self.land(run, task).map(|flight| flight.place) {
             // A copy of the attempt that a former owner had handed out was faster.
-            copy.cancel();
+            Some(Place::Local(copy)) if from_bus => copy.cancel(),
+            Some(mut place) => Self::tell_policy(&mut place, went(&ended)),
+            None => {}
         }
         match ended {
             Ended::Output(output) => self.must(

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use coditect_bus::{Consumer, Delivery, PriorityTurns, QueueName, Subscription};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
+use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
@@ -17,10 +18,10 @@ use super::commit::Deferred;
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, sweep};
+use super::{Shared, check, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{Echo, Holding, KIND, Outcome, Said};
+use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -58,6 +59,8 @@ pub(super) struct Owner {
     pub(super) next_sweep: Timestamp,
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
+    /// Checks the agents as long as this owner does not end.
+    _checker: Option<Checker>,
     sources: Sources,
 }
 
@@ -67,6 +70,8 @@ struct Sources {
     bus: Consumer,
     inbox: Watch,
     finished: mpsc::Receiver<Finished>,
+    /// Attempts whose instance could not be reached.
+    returned: mpsc::Receiver<AttemptId>,
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
 }
@@ -110,8 +115,13 @@ impl Owner {
         let (outcomes, local) = mpsc::channel(TURN * 4);
         let (finished_sender, finished) = mpsc::channel(TURN);
         let wake = Arc::new(Notify::new());
-        let (outbox, publisher) =
-            Publisher::new(Arc::clone(&ports.bus), outcomes.clone(), Arc::clone(&wake));
+        let (return_sender, returned) = mpsc::channel(TURN);
+        let (outbox, publisher) = Publisher::new(
+            Arc::clone(&ports.bus),
+            outcomes.clone(),
+            return_sender,
+            Arc::clone(&wake),
+        );
         let abort = shared.abort.clone();
         let publish = async move { abort.run_until_cancelled(publisher.run()).await };
         shared.tracker.spawn(publish);
@@ -119,6 +129,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew(&shared, &lease, &lost);
+        let _checker = check::start(&shared, partition);
         let mut owner = Self {
             shared,
             queue,
@@ -141,11 +152,13 @@ impl Owner {
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
             echo: None,
+            _checker,
             sources: Sources {
                 local,
                 bus,
                 inbox,
                 finished,
+                returned,
                 followed,
             },
         };
@@ -181,7 +194,7 @@ impl Owner {
             }
             let timer = self.next_wake().map(|at| shared.ports.clock.instant(at));
             let mut from_bus: Option<Option<Delivery>> = None;
-            let mut finished = None;
+            let (mut finished, mut returned) = (None, None);
             let (mut inbox, mut look, mut woken, mut quiet) = (false, false, false, false);
             // Not biased: a cancel must get through while outcomes never end.
             tokio::select! {
@@ -191,6 +204,7 @@ impl Owner {
                 delivery = self.sources.bus.recv() => from_bus = Some(delivery),
                 () = self.sources.inbox.changed() => inbox = true,
                 one = self.sources.finished.recv() => finished = one,
+                Some(one) = self.sources.returned.recv() => returned = Some(one),
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
                 () = self.wake.notified() => woken = true,
@@ -222,6 +236,10 @@ impl Owner {
             }
             if let Some(finished) = finished {
                 self.finished(finished);
+            }
+            while let Some(attempt) = returned {
+                self.returned(attempt);
+                returned = self.sources.returned.try_recv().ok();
             }
             if inbox && let Err(error) = self.read_inbox().await {
                 let error = &error as &dyn std::error::Error;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::owner::Lost;
 use crate::failure::{Failure, FailureKind};
-use crate::wire::{Outcome, TaskMessage};
+use crate::wire::{AttemptId, Outcome, TaskMessage};
 use crate::worker::Ended;
 
 /// How many envelopes may wait to be published.
@@ -25,13 +25,22 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// for stays here, and an owner that sees that dispatches no more.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    sender: mpsc::Sender<(Destination, Envelope)>,
-    backlog: VecDeque<(Destination, Envelope)>,
+    sender: mpsc::Sender<Parcel>,
+    backlog: VecDeque<Parcel>,
+}
+
+/// What is to be published.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) to: Destination,
+    pub(super) envelope: Envelope,
+    /// The owner is told if there is no such queue, which is not for it to declare.
+    pub(super) returns: bool,
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, to: Destination, envelope: Envelope) {
-        self.backlog.push_back((to, envelope));
+    pub(super) fn push(&mut self, parcel: Parcel) {
+        self.backlog.push_back(parcel);
     }
 
     /// Hands the publisher what it has room for; it wakes the owner when it has more.
@@ -59,8 +68,9 @@ impl Outbox {
 /// Publishes for one partition, in order, off its owner's loop.
 pub(super) struct Publisher {
     bus: Arc<dyn MessageBus>,
-    inbox: mpsc::Receiver<(Destination, Envelope)>,
+    inbox: mpsc::Receiver<Parcel>,
     outcomes: mpsc::Sender<Outcome>,
+    returned: mpsc::Sender<AttemptId>,
     /// Told whenever there is room in the outbox.
     wake: Arc<Notify>,
     declared: FxHashSet<QueueName>,
@@ -70,6 +80,7 @@ impl Publisher {
     pub(super) fn new(
         bus: Arc<dyn MessageBus>,
         outcomes: mpsc::Sender<Outcome>,
+        returned: mpsc::Sender<AttemptId>,
         wake: Arc<Notify>,
     ) -> (Outbox, Self) {
         let (sender, inbox) = mpsc::channel(WAITING);
@@ -81,6 +92,7 @@ impl Publisher {
             bus,
             inbox,
             outcomes,
+            returned,
             wake,
             declared: FxHashSet::default(),
         };
@@ -92,15 +104,20 @@ impl Publisher {
         let mut waiting = Vec::new();
         while self.inbox.recv_many(&mut waiting, WAITING).await > 0 {
             self.wake.notify_one();
-            let mut batches: Vec<(Destination, Vec<Envelope>)> = Vec::new();
-            for (to, envelope) in waiting.drain(..) {
+            let mut batches: Vec<(Destination, bool, Vec<Envelope>)> = Vec::new();
+            for Parcel {
+                to,
+                envelope,
+                returns,
+            } in waiting.drain(..)
+            {
                 match batches.last_mut() {
-                    Some((last, batch)) if *last == to => batch.push(envelope),
-                    _ => batches.push((to, vec![envelope])),
+                    Some((last, _, batch)) if *last == to => batch.push(envelope),
+                    _ => batches.push((to, returns, vec![envelope])),
                 }
             }
-            for (to, batch) in batches {
-                if !self.publish(&to, batch).await {
+            for (to, returns, batch) in batches {
+                if !self.publish(&to, returns, batch).await {
                     return;
                 }
             }
@@ -108,10 +125,14 @@ impl Publisher {
     }
 
     /// Publishes a batch, however long it takes; says whether the bus is still there.
-    async fn publish(&mut self, to: &Destination, mut batch: Vec<Envelope>) -> bool {
+    async fn publish(&mut self, to: &Destination, returns: bool, mut batch: Vec<Envelope>) -> bool {
         let mut delay = FIRST_RETRY;
         loop {
-            let published = match self.declare(to).await {
+            let declared = match returns {
+                true => Ok(()),
+                false => self.declare(to).await,
+            };
+            let published = match declared {
                 Ok(()) => self.bus.publish_batch(to, batch).await,
                 Err(error) => Err(PublishError::of_batch(error, batch)),
             };
@@ -123,11 +144,12 @@ impl Publisher {
                 ErrorKind::Closed => return false,
                 // Nobody listens to what only tells.
                 ErrorKind::NoRoute if !matches!(to, Destination::Queue(_)) => return true,
+                ErrorKind::NoRoute if returns => return self.give_back(refused).await,
                 ErrorKind::NoRoute => self.forget(to),
                 ErrorKind::TooLarge | ErrorKind::Invalid if refused.envelopes().len() > 1 => {
                     // The error is that of one of them: each gets its own.
                     for envelope in refused.into_envelopes() {
-                        if !Box::pin(self.publish(to, vec![envelope])).await {
+                        if !Box::pin(self.publish(to, returns, vec![envelope])).await {
                             return false;
                         }
                     }
@@ -164,6 +186,24 @@ impl Publisher {
         if let Destination::Queue(queue) = to {
             self.declared.remove(queue);
         }
+    }
+
+    /// Tells the owner that the instance is gone to which tasks were to go.
+    async fn give_back(&self, refused: PublishError) -> bool {
+        for envelope in refused.into_envelopes() {
+            let Ok(message) = TaskMessage::read(&envelope) else {
+                continue;
+            };
+            let returned = AttemptId {
+                run: message.run,
+                task: message.task,
+                attempt: message.attempt,
+            };
+            if self.returned.send(returned).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Tells the owner that tasks cannot be published at all.

@@ -12,6 +12,7 @@ use super::claim::Claim;
 use super::commit::Deferred;
 use super::machine::{Effect, RunMachine};
 use super::owner::Owner;
+use super::route::Way;
 use super::timer::Due;
 use crate::context::{RunScope, ScopeFields};
 use crate::error::Error;
@@ -173,11 +174,9 @@ impl Owner {
             // It begins to be silent now: what it said to the former owner, that owner has read.
             let lease = self.shared.ports.settings.agent_lease;
             let until = self.now.saturating_add(lease);
-            let claim = Claim {
-                incarnation: Arc::clone(holder),
-                lease,
-                until,
-            };
+            let mut claim = Claim::new(Arc::clone(holder), lease, until);
+            let requirement = &self.classes.get(class).requirement;
+            claim.find_holders(&self.shared.view, requirement);
             let flight = Flight {
                 attempt,
                 class,
@@ -207,11 +206,15 @@ impl Owner {
             }
             None => {
                 let state = self.classes.get_mut(class);
-                let Some(queue) = state.any_queue() else {
-                    return;
-                };
-                state.departed(&active.tenant);
-                (Place::Bus(queue), Deferred::Publish { run, task, attempt })
+                let publish = Deferred::Publish { run, task, attempt };
+                match (self.shared.way(&state.requirement), state.any_queue()) {
+                    (Some(Way::Instance(routed)), _) => (Place::Instance(routed), publish),
+                    (_, Some(queue)) => {
+                        state.departed(&active.tenant);
+                        (Place::Bus(queue), publish)
+                    }
+                    (_, None) => return,
+                }
             }
         };
         let flight = Flight {

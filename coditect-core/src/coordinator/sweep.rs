@@ -30,7 +30,12 @@ impl Owner {
         for (run, active) in &self.runs {
             for (task, flight) in &active.flights {
                 let long = self.now.saturating_since(flight.since) >= PERIOD;
-                if let (true, Place::Bus(queue)) = (long, &flight.place) {
+                let queue = match &flight.place {
+                    Place::Bus(queue) => Some(queue),
+                    Place::Instance(routed) => Some(&routed.queue),
+                    Place::Local(_) | Place::Claimed(_) => None,
+                };
+                if let (true, Some(queue)) = (long, queue) {
                     let filter = suspects.entry(queue.clone()).or_default();
                     if filter.ids.len() < PAGE.get() {
                         filter

@@ -11,6 +11,7 @@ impl Owner {
     /// Looks anew at who offers what: tasks that nobody served may be served now.
     pub(super) fn look(&mut self) {
         self.classes.look(&self.shared);
+        self.look_for_lost();
         let waiting: Vec<_> = self
             .classes
             .all()

@@ -9,19 +9,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coditect_dag::journal::PartitionCount;
-use coditect_registry::{Incarnation, View};
+use coditect_registry::Incarnation;
 use coditect_resilience::SplitMix;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::discovery::Discovery;
 use super::source::{BusSource, RegistrySource, StateSource};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
 use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
 use crate::clock::Clock;
 use crate::context::{ProgressPublisher, Services};
-use crate::coordinator::{Coordinator, Listeners, Shared};
+use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, PrivateJournal, Settings};
@@ -83,6 +84,7 @@ pub struct RuntimeBuilder {
     partitions: Option<u16>,
     coordinates: bool,
     drain: Duration,
+    pub(super) discovery: Discovery,
 }
 
 impl Default for RuntimeBuilder {
@@ -98,6 +100,7 @@ impl Default for RuntimeBuilder {
             partitions: None,
             coordinates: true,
             drain: Duration::from_secs(30),
+            discovery: Discovery::default(),
         }
     }
 }
@@ -245,6 +248,7 @@ impl RuntimeBuilder {
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
+        let routes = self.discovery.routes()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = Incarnation::fresh();
         let private = private_state.then(|| PrivateJournal {
@@ -260,9 +264,11 @@ impl RuntimeBuilder {
         let longest = bus.capabilities().max_hold;
         let claim_after = settings.claim_after.or(longest.map(|longest| longest / 2));
         let registry = self.registry.unwrap_or_else(|| "memory:".into());
+        let lease = settings.agent_lease;
         let ports = Arc::new(Ports {
             bus,
             claim_after,
+            shared_registry: !private_registry,
             registry: registry.open().await?,
             journal,
             store,
@@ -287,7 +293,8 @@ impl RuntimeBuilder {
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
         // Begun after the registrations, so that the view is complete with them.
-        let view = View::follow(Arc::clone(&ports.registry)).await?;
+        let view = self.discovery.view(lease);
+        let view = view.follow(Arc::clone(&ports.registry)).await?;
         let follows_queues = private_registry && !private_bus;
         let coordinator = if self.coordinates {
             let listeners =
@@ -297,6 +304,8 @@ impl RuntimeBuilder {
                 worker: Arc::clone(&worker),
                 view: view.clone(),
                 listeners,
+                routes: (!routes.is_empty()).then(|| Routes::new(view.clone(), routes)),
+                check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
                 drain: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! The runtime: agents, worker and coordinator of one process, on the ports that were chosen.
 
 mod builder;
+mod discovery;
 mod request;
 mod shutdown;
 mod source;

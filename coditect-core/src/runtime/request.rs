@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coditect_bus::{Destination, Priority, Requester};
-use coditect_registry::Requirement;
+use coditect_registry::{Requirement, Standing};
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,7 +118,10 @@ async fn remote(
     priority: Priority,
 ) -> Result<Ended, Error> {
     let records = runtime.inner.view.records();
-    let offered = records.iter().flat_map(|record| record.capabilities.iter());
+    let working = records
+        .iter()
+        .filter(|record| record.standing() <= Standing::Degraded);
+    let offered = working.flat_map(|record| record.capabilities.iter());
     let highest = offered
         .filter(|capability| requirement.matches(capability))
         .max_by(|a, b| a.version.cmp(&b.version));

@@ -3,6 +3,7 @@
 mod control;
 mod holding;
 mod outcome;
+mod probe;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -10,18 +11,21 @@ mod tests;
 use coditect_bus::{Envelope, FanoutName, QueueName, Topic};
 use coditect_dag::RunId;
 use coditect_dag::journal::Partition;
-use coditect_registry::{Capability, CapabilityName, Requirement};
+use coditect_registry::{
+    AgentId, AgentRecord, Capability, CapabilityName, Incarnation, Requirement,
+};
 use coditect_telemetry::TraceContext;
 use semver::Version;
 
 pub(crate) use self::control::{AttemptId, Control};
 pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody};
+pub(crate) use self::probe::{PROBE, alive, probe};
 pub(crate) use self::task::{TaskMessage, message_id, request};
 
 use crate::error::Error;
 
-/// Says what an envelope is: `task`, `request`, `outcome`, `reply`, `control`, `progress`.
+/// Says what an envelope is: `task`, `request`, `outcome`, `reply`, `control`, `progress`, `probe`.
 pub(crate) const KIND: &str = "coditect-kind";
 pub(crate) const RUN: &str = "coditect-run";
 pub(crate) const TASK: &str = "coditect-task";
@@ -62,6 +66,18 @@ pub(crate) fn expected_queue(requirement: &Requirement) -> Result<QueueName, Err
 
 pub(crate) fn queue_of(capability: &Capability) -> Result<QueueName, Error> {
     capability_queue(&capability.name, &capability.version)
+}
+
+/// The queue of one instance of an agent.
+pub(crate) fn own_queue(agent: &AgentId, incarnation: Incarnation) -> Result<QueueName, Error> {
+    Ok(QueueName::new(format!("agent.{agent}.{incarnation}"))?)
+}
+
+/// The queue of one instance, if its record says that it has one.
+pub(crate) fn own_queue_of(record: &AgentRecord) -> Option<QueueName> {
+    let queue = own_queue(record.agent(), record.incarnation()).ok()?;
+    let endpoint = record.endpoint.as_deref()?;
+    (endpoint == queue.as_str()).then_some(queue)
 }
 
 /// The queue of what workers tell the owner of a partition; `journal` names one that only one process

@@ -103,7 +103,7 @@ async fn carry_out(
     let answer = tokio::select! {
         biased;
         answer = &mut call => answer,
-        () = token.cancelled() => {
+        () = stopped(context, hosted) => {
             match tokio::time::timeout(bounds.grace, call).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -133,6 +133,16 @@ async fn carry_out(
     Attempted {
         ended: ended(answer, bounds.max_payload),
         told: token.is_cancelled(),
+    }
+}
+
+/// Waits until the attempt is told to stop, or its agent has been replaced and with it everything that it does.
+async fn stopped(context: &TaskContext, hosted: &Hosted) {
+    let token = context.token();
+    tokio::select! {
+        biased;
+        () = token.cancelled() => {}
+        () = hosted.standing.superseded() => token.cancel(),
     }
 }
 

@@ -83,7 +83,7 @@ impl Drop for Claim {
 }
 
 impl Worker {
-    fn holding(&self, attempts: Vec<AttemptId>) -> Holding {
+    pub(super) fn holding(&self, attempts: Vec<AttemptId>) -> Holding {
         let lease = self.services.ports.settings.agent_lease;
         Holding {
             incarnation: self.name.clone(),

@@ -20,7 +20,7 @@ use crate::wire;
 pub(super) const RESUBSCRIBE: Duration = Duration::from_millis(200);
 /// How long what was delivered may wait for a slot: then another agent may have one for it, and where none has, it
 /// comes back.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Subscribes an agent to the queue of one of its capabilities.
 pub(super) async fn start(
@@ -39,7 +39,7 @@ pub(super) async fn start(
     let consumer = worker.services.ports.bus.subscribe(subscription).await?;
     let (worker, hosted) = (Arc::clone(worker), Arc::clone(hosted));
     let tracker = worker.tracker.clone();
-    let stop = worker.stop.clone();
+    let stop = hosted.standing.taking().clone();
     tracker.spawn(stand_in(
         Arc::clone(&worker),
         Arc::clone(&hosted),
@@ -136,7 +136,7 @@ async fn resubscribe(
     }
 }
 
-async fn handle(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
+pub(super) async fn handle(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     match delivery.envelope().header(wire::KIND) {
         Some("task") => task(worker, delivery, slot).await,
         Some("request") => request(worker, delivery, slot).await,

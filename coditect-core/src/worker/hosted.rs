@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use coditect_bus::QueueName;
 use coditect_registry::{AgentId, Capability, Requirement};
 use parking_lot::Mutex;
 use semver::Version;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::standing::{Reported, Standing};
 use crate::agent::{AgentCard, ErasedAgent};
 use crate::error::Error;
 
@@ -19,6 +21,9 @@ pub(crate) struct Hosted {
     pub(crate) card: AgentCard,
     pub(crate) capabilities: Vec<Capability>,
     pub(crate) agent: Arc<dyn ErasedAgent>,
+    pub(crate) standing: Standing,
+    /// The queue of this instance alone, where it has one.
+    own_queue: OnceLock<QueueName>,
     free: Arc<Semaphore>,
     hungry: Hungry,
     /// How many handlers wait for others without a slot.
@@ -38,6 +43,8 @@ impl Hosted {
                 card.concurrency().min(Semaphore::MAX_PERMITS),
             )),
             hungry: Hungry::default(),
+            standing: Standing::default(),
+            own_queue: OnceLock::new(),
             away: watch::Sender::new(0),
             card,
             agent,
@@ -55,9 +62,31 @@ impl Hosted {
         matching.map(|capability| &capability.version).max()
     }
 
-    /// Says whether a slot is free.
+    /// Says whether a slot is free, and the agent wants work.
     fn is_free(&self) -> bool {
-        self.free.available_permits() > 0
+        self.free.available_permits() > 0 && self.standing.is_open()
+    }
+
+    /// Takes over what the agent says of itself.
+    pub(crate) fn report(&self, reported: Reported) {
+        self.standing.report(reported);
+        self.pass_wake_on();
+    }
+
+    /// Ends the agent: a newer start has taken its name.
+    pub(super) fn supersede(&self) {
+        self.standing.supersede();
+        // Owners that wait for a slot here look elsewhere.
+        self.hungry.feed_all();
+    }
+
+    pub(super) fn set_own_queue(&self, queue: QueueName) {
+        // Once, when the worker starts.
+        let _ = self.own_queue.set(queue);
+    }
+
+    pub(super) fn own_queue(&self) -> Option<&QueueName> {
+        self.own_queue.get()
     }
 
     /// What it is to be asked before others by: a higher version, and among equals a free slot.
@@ -65,8 +94,11 @@ impl Hosted {
         Some((self.version_for(requirement)?, self.is_free()))
     }
 
-    /// Takes a slot if one is free and nobody waits for it.
+    /// Takes a slot if one is free and nobody waits for it, and the agent wants work.
     pub(crate) fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+        if !self.standing.is_open() {
+            return None;
+        }
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Slot {
             permit: Some(permit),
@@ -88,13 +120,14 @@ impl Hosted {
         }
     }
 
-    /// Waits until a slot is free, and leaves it to whoever takes it.
+    /// Waits until the agent wants work and a slot is free, and leaves it to whoever takes it.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub(crate) async fn has_slot(self: &Arc<Self>) {
-        if !self.is_free() {
+        while !self.is_free() {
+            self.standing.opened().await;
             drop(self.slot().await);
         }
     }
@@ -114,14 +147,14 @@ impl Hosted {
     pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
         self.hungry.add(wake);
         // A slot freed between the caller's look and this call would not notify.
-        if self.free.available_permits() > 0 {
+        if self.is_free() {
             self.hungry.feed();
         }
     }
 
     /// Hands a wake on that was of no use: whoever waits next may have one for the free slot.
     pub(crate) fn pass_wake_on(&self) {
-        if self.free.available_permits() > 0 {
+        if self.is_free() {
             self.hungry.feed();
         }
     }
@@ -196,6 +229,11 @@ impl Hungry {
 
     fn remove(&self, wake: &Arc<Notify>) {
         self.queue.lock().retain(|known| !Arc::ptr_eq(known, wake));
+    }
+
+    fn feed_all(&self) {
+        let waiting = std::mem::take(&mut *self.queue.lock());
+        waiting.iter().for_each(|wake| wake.notify_one());
     }
 
     fn feed(&self) {

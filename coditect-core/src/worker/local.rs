@@ -16,6 +16,7 @@ use super::report::publish_outcome;
 use super::request::{Question, respond};
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
+use crate::failure::{Failure, FailureKind};
 use crate::wire::Outcome;
 
 /// A task that a coordinator gives to a slot of its own process.
@@ -84,11 +85,18 @@ impl Worker {
                 .await;
             drop(context.release_slot());
             let given_up = attempted.was_given_up();
+            let ended = match given_up && hosted.standing.is_superseded() {
+                true => Ended::failed(Failure::new(
+                    FailureKind::Lost,
+                    "its agent was replaced by a newer start",
+                )),
+                false => attempted.ended,
+            };
             let outcome = Outcome {
                 run: job.run,
                 task: job.task,
                 attempt: job.attempt,
-                ended: attempted.ended,
+                ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await
                 && !given_up

@@ -7,23 +7,28 @@ mod control;
 mod hosted;
 mod local;
 mod membership;
+mod own_queue;
 mod pass_on;
 mod report;
 mod request;
 mod running;
 mod stand_in;
+mod standing;
 mod task;
 
 use std::sync::Arc;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
+use coditect_resilience::SplitMix;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::attempt::Ended;
 pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
+pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
 use self::claim::Claims;
@@ -50,6 +55,9 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
+    /// Told when an agent has said something of itself.
+    reported: Notify,
+    randomness: SplitMix,
     default_tenant: Arc<str>,
 }
 
@@ -70,6 +78,8 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
+            reported: Notify::new(),
+            randomness: SplitMix::new(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }
@@ -81,6 +91,9 @@ impl Worker {
         for hosted in self.hosted.iter() {
             for capability in &hosted.capabilities {
                 consume::start(self, hosted, capability).await?;
+            }
+            if self.services.ports.shared_registry {
+                own_queue::start(self, hosted).await?;
             }
         }
         control::start(self).await?;
@@ -96,7 +109,7 @@ impl Worker {
         let offering = self
             .hosted
             .iter()
-            .filter(|hosted| hosted.offers(requirement));
+            .filter(|hosted| hosted.offers(requirement) && !hosted.standing.is_superseded());
         let mut offering: Vec<_> = offering.cloned().collect();
         offering.sort_by(|a, b| b.version_for(requirement).cmp(&a.version_for(requirement)));
         offering
@@ -116,6 +129,9 @@ impl Worker {
     /// Ends the taking of new work; what runs goes on.
     pub(crate) fn stop_taking(&self) {
         self.stop.cancel();
+        for hosted in self.hosted.iter() {
+            hosted.standing.taking().cancel();
+        }
         self.attempts.close();
         self.tracker.close();
     }
@@ -124,6 +140,15 @@ impl Worker {
     #[must_use = "it is stopped at once where this is dropped"]
     pub(crate) fn stop_on_drop(self: &Arc<Self>) -> StopOnDrop {
         StopOnDrop(Some(Arc::clone(self)))
+    }
+
+    /// Takes over what an agent says of itself; none if there is no agent of that name.
+    pub(crate) fn report(&self, agent: &str, reported: Reported) -> Option<()> {
+        let mut hosted = self.hosted.iter();
+        let hosted = hosted.find(|hosted| hosted.id.as_str() == agent)?;
+        hosted.report(reported);
+        self.reported.notify_one();
+        Some(())
     }
 
     /// Waits, once no more work is taken, until every attempt has ended and its outcome was handed over.

@@ -37,7 +37,7 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
                     break;
                 }
             };
-            let stop = worker.stop.child_token();
+            let stop = hosted.standing.taking().child_token();
             extra.push(stop.clone().drop_guard());
             let (worker, hosted, queue) = (Arc::clone(&worker), Arc::clone(&hosted), queue.clone());
             let tracker = worker.tracker.clone();
@@ -49,7 +49,7 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
         }
         tokio::select! {
             biased;
-            () = worker.stop.cancelled() => return,
+            () = hosted.standing.taking().cancelled() => return,
             // The agent, which holds the sender, outlives this.
             _ = away.changed() => {}
         }

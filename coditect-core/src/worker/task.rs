@@ -11,7 +11,7 @@ use super::Worker;
 use super::attempt::{Attempted, Bounds, Ended, attempt};
 use super::claim::Hold;
 use super::consume::{RESUBSCRIBE, settle};
-use super::hosted::Slot;
+use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
 use super::pass_on::pass_on;
 use super::report::{Told, publish_outcome};
@@ -85,7 +85,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     let work = attempt(&hosted, &context, message.input, bounds).instrument(span);
     let (attempted, hold) = worker.hold(&name, delivery, work).await;
     drop(context.release_slot());
-    worker.end(&name, attempted, hold).await;
+    worker.end(&hosted, &name, attempted, hold).await;
 }
 
 impl Worker {
@@ -115,11 +115,16 @@ impl Worker {
     }
 
     /// Tells how an attempt ended, and settles its delivery if there still is one.
-    async fn end(&self, name: &AttemptName, attempted: Attempted, hold: Hold) {
+    async fn end(&self, hosted: &Hosted, name: &AttemptName, attempted: Attempted, hold: Hold) {
         let running = &self.running;
-        // The end of this process is no failure of the task, which goes on elsewhere.
-        let abandoned =
-            attempted.was_given_up() && running.is_halted() && !running.is_stopped(name);
+        // The end of this process or agent is no failure of the task, which goes on elsewhere.
+        let ends = running.is_halted() || hosted.standing.is_superseded();
+        let abandoned = attempted.was_given_up() && ends && !running.is_stopped(name);
+        let is_own = |delivery: &Delivery| {
+            hosted
+                .own_queue()
+                .is_some_and(|own| delivery.queue() == own)
+        };
         let outcome = |ended| Outcome {
             run: name.attempt.run,
             task: name.attempt.task,
@@ -129,6 +134,13 @@ impl Worker {
         let bus = &*self.services.ports.bus;
         match hold {
             Hold::Lost => {}
+            // Nobody else would get it from a queue that may be gone.
+            Hold::Delivery(delivery) if is_own(&delivery) && (delivery.is_lost() || abandoned) => {
+                if !running.is_stopped(name) {
+                    self.release(&name.owner, name.attempt).await;
+                }
+                settle(delivery.ack()).await;
+            }
             // The task is being delivered again; what a handler says that was told to stop is no outcome.
             Hold::Delivery(delivery) if delivery.is_lost() => {}
             Hold::Delivery(delivery) if abandoned => settle(delivery.nack(Duration::ZERO)).await,

@@ -1,0 +1,180 @@
+//! The queue of one instance: tasks that were routed to it, and probes.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coditect_bus::{Consumer, Delivery, Destination, QueueName, QueueSpec, Subscription};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Worker;
+use super::consume::{PATIENCE, RESUBSCRIBE, handle, settle};
+use super::hosted::Hosted;
+use crate::error::Error;
+use crate::wire::{self, AttemptId, Said, TaskMessage};
+
+/// How many deliveries are held beyond twice what an owner may send, so that a probe gets through to a busy agent.
+const SPARE: usize = 64;
+/// How long the answer to a probe may take to be sent; whoever asked has long given up.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Subscribes an agent to a queue that is its own.
+pub(super) async fn start(worker: &Arc<Worker>, hosted: &Arc<Hosted>) -> Result<(), Error> {
+    let queue = wire::own_queue(&hosted.id, worker.incarnation)?;
+    let consumer = subscribe(worker, hosted, &queue).await?;
+    hosted.set_own_queue(queue.clone());
+    let own = OwnQueue {
+        worker: Arc::clone(worker),
+        hosted: Arc::clone(hosted),
+        queue,
+        waiting: VecDeque::new(),
+    };
+    worker.tracker.spawn(own.consume(consumer));
+    Ok(())
+}
+
+async fn subscribe(
+    worker: &Worker,
+    hosted: &Hosted,
+    queue: &QueueName,
+) -> Result<Consumer, coditect_bus::Error> {
+    let bus = &worker.services.ports.bus;
+    bus.declare(QueueSpec::temporary(queue.clone())).await?;
+    let room = hosted.card.concurrency().saturating_mul(2);
+    let prefetch = NonZeroUsize::MIN.saturating_add(room.saturating_add(SPARE));
+    let subscription = Subscription::queue(queue.clone()).with_prefetch(prefetch);
+    bus.subscribe(subscription).await
+}
+
+struct OwnQueue {
+    worker: Arc<Worker>,
+    hosted: Arc<Hosted>,
+    queue: QueueName,
+    /// Tasks that wait for a slot, and since when.
+    waiting: VecDeque<(Instant, Delivery)>,
+}
+
+impl OwnQueue {
+    /// Takes what comes until everything has ended: whoever takes no more work gives tasks back and answers probes.
+    async fn consume(mut self, mut consumer: Consumer) {
+        let mut taking = true;
+        loop {
+            let oldest = self.waiting.front().map(|(since, _)| *since + PATIENCE);
+            tokio::select! {
+                biased;
+                () = self.worker.attempts_ended() => return,
+                () = self.hosted.standing.taking().cancelled(), if taking => {
+                    taking = false;
+                    for (_, delivery) in std::mem::take(&mut self.waiting) {
+                        give_back(&self.worker, delivery).await;
+                    }
+                }
+                slot = self.hosted.slot(), if !self.waiting.is_empty() => {
+                    if let Some(delivery) = self.next() {
+                        let worker = Arc::clone(&self.worker);
+                        let attempts = worker.attempts.clone();
+                        attempts.spawn(async move { handle(worker, delivery, slot).await });
+                    }
+                }
+                delivery = consumer.recv() => match delivery {
+                    Some(probe) if is_probe(&probe) => answer(&self.worker, probe).await,
+                    Some(delivery) if taking => self.waiting.push_back((Instant::now(), delivery)),
+                    Some(delivery) => give_back(&self.worker, delivery).await,
+                    None => match self.resubscribe().await {
+                        Some(again) => consumer = again,
+                        None => return,
+                    },
+                },
+                () = reached(oldest) => {
+                    if let Some((_, delivery)) = self.waiting.pop_front() {
+                        give_back(&self.worker, delivery).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The most urgent of those that wait, and of these the first.
+    fn next(&mut self) -> Option<Delivery> {
+        let urgency = |(_, delivery): &(Instant, Delivery)| delivery.envelope().priority().index();
+        let waiting = self.waiting.iter().map(urgency).enumerate();
+        let (index, _) = waiting.min_by_key(|(_, urgency)| *urgency)?;
+        self.waiting.remove(index).map(|(_, delivery)| delivery)
+    }
+
+    async fn resubscribe(&self) -> Option<Consumer> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.worker.attempts_ended() => return None,
+                () = tokio::time::sleep(RESUBSCRIBE) => {}
+            }
+            match subscribe(&self.worker, &self.hosted, &self.queue).await {
+                Ok(consumer) => return Some(consumer),
+                Err(error) if error.kind() == coditect_bus::ErrorKind::Closed => return None,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(queue = %self.queue, error, "cannot subscribe; trying again");
+                }
+            }
+        }
+    }
+}
+
+fn is_probe(delivery: &Delivery) -> bool {
+    delivery.envelope().header(wire::KIND) == Some(wire::PROBE)
+}
+
+/// Answers a probe. A busy agent is alive, so that no slot is needed.
+async fn answer(worker: &Worker, probe: Delivery) {
+    let envelope = probe.envelope();
+    if let Some(to) = envelope.reply_to().cloned() {
+        let correlation = envelope.correlation_id().cloned();
+        let to = Destination::Queue(to);
+        let sent = worker
+            .services
+            .ports
+            .bus
+            .publish(&to, wire::alive(correlation));
+        // An answer that cannot be sent is none, which is what the asker finds.
+        let _ = timeout(LATE, sent).await;
+    }
+    settle(probe.ack()).await;
+}
+
+/// Tells the owner of a task that was routed here that it goes elsewhere, and lets it go.
+async fn give_back(worker: &Worker, delivery: Delivery) {
+    let Ok(message) = TaskMessage::read(delivery.envelope()) else {
+        let reason = "only tasks and probes belong into the queue of one instance";
+        return settle(delivery.reject(reason)).await;
+    };
+    let attempt = AttemptId {
+        run: message.run,
+        task: message.task,
+        attempt: message.attempt,
+    };
+    if worker.release(&message.outcomes, attempt).await {
+        settle(delivery.ack()).await;
+    } else {
+        settle(delivery.nack(RESUBSCRIBE)).await;
+    }
+}
+
+impl Worker {
+    /// Tells the owner of an attempt that it is not held here; says whether the bus has taken that.
+    pub(super) async fn release(&self, owner: &QueueName, attempt: AttemptId) -> bool {
+        let Ok(release) = self.holding(vec![attempt]).to_envelope(Said::Release) else {
+            return false;
+        };
+        let to = Destination::Queue(owner.clone());
+        self.services.ports.bus.publish(&to, release).await.is_ok()
+    }
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
