@@ -197,7 +197,7 @@ impl Owner {
                 self.classes.get_mut(class).ready.push(level, &tenant, run);
             }
         }
-        if !self.classes.get(class).is_served() {
+        if self.classes.get(class).is_unserved() {
             self.tell_unserved(run, task);
         }
     }

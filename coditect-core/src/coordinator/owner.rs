@@ -20,7 +20,7 @@ use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{Echo, Holding, KIND, Outcome, Said};
+use crate::wire::{Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -73,7 +73,7 @@ struct Sources {
 
 /// What comes through the partition's queue.
 enum Read {
-    Outcome(Outcome),
+    Outcomes(Vec<Result<Outcome, Unreadable>>),
     Holding(Said, Holding),
     Echo(Echo),
 }
@@ -209,7 +209,7 @@ impl Owner {
                 local.push(outcome);
             }
             for outcome in local.drain(..).chain(std::mem::take(&mut self.refused)) {
-                self.outcome(outcome, None);
+                self.outcome(outcome, false);
             }
             if quiet {
                 from_bus = self.sources.bus.try_recv().map(Some);
@@ -268,10 +268,13 @@ impl Owner {
         let read = match said {
             Some(said) => Holding::read(envelope).map(|holding| Read::Holding(said, holding)),
             None if kind == Some(Echo::KIND) => Echo::read(envelope).map(Read::Echo),
-            None => Outcome::read(envelope).map(Read::Outcome),
+            None if kind == Some(Outcome::SEVERAL) => {
+                Outcome::read_several(envelope).map(Read::Outcomes)
+            }
+            None => Ok(Read::Outcomes(vec![Outcome::read(envelope)])),
         };
         match read {
-            Ok(Read::Outcome(outcome)) => self.outcome(outcome, Some(delivery)),
+            Ok(Read::Outcomes(outcomes)) => self.outcomes(outcomes, delivery),
             Ok(Read::Holding(said, holding)) => self.heard(said, &holding, delivery),
             Ok(Read::Echo(echo)) => {
                 self.echoed(echo);
@@ -279,9 +282,6 @@ impl Owner {
             }
             Err(error) => {
                 tracing::warn!(kind, %error, "what a worker told cannot be read and was set aside");
-                if let Some(outcome) = Outcome::unreadable(envelope, &error) {
-                    self.outcome(outcome, None);
-                }
                 self.deferred
                     .push(Deferred::Reject(delivery, error.to_string()));
             }

@@ -16,7 +16,7 @@ use semver::Version;
 
 pub(crate) use self::control::{AttemptId, Control};
 pub(crate) use self::holding::{Echo, Holding, Said};
-pub(crate) use self::outcome::{Outcome, ReplyBody};
+pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};
 pub(crate) use self::task::{TaskMessage, message_id, request};
 
 use crate::error::Error;

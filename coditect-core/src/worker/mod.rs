@@ -13,6 +13,7 @@ mod request;
 mod running;
 mod stand_in;
 mod task;
+mod tell;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub(crate) use self::local::LocalJob;
 use self::attempt::Bounds;
 use self::claim::Claims;
 use self::running::Running;
+use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
 use crate::wire::Control;
@@ -50,6 +52,7 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
+    tellers: Arc<Tellers>,
     default_tenant: Arc<str>,
 }
 
@@ -70,6 +73,7 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
+            tellers: Arc::default(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }

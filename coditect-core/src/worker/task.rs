@@ -14,7 +14,7 @@ use super::consume::{RESUBSCRIBE, settle};
 use super::hosted::Slot;
 use super::local::attempt_span;
 use super::pass_on::pass_on;
-use super::report::{Told, publish_outcome};
+use super::report::Told;
 use super::running::AttemptName;
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::failure::{Failure, FailureKind};
@@ -39,6 +39,9 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     };
     if worker.running.is_stopped(&name) {
         return settle(delivery.ack()).await;
+    }
+    if worker.tellers.is_gone(&name.owner) {
+        return settle(delivery.reject(nobody_asks(&name))).await;
     }
     if !slot.hosted().offers(&message.requirement) {
         return pass_on(&worker, delivery).await;
@@ -88,6 +91,11 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     worker.end(&name, attempted, hold).await;
 }
 
+fn nobody_asks(name: &AttemptName) -> String {
+    let queue = &name.owner;
+    format!("nobody takes its outcome: the queue `{queue}` is gone")
+}
+
 impl Worker {
     /// Runs a handler, and claims its attempt when the delivery was held for long.
     async fn hold(
@@ -115,7 +123,7 @@ impl Worker {
     }
 
     /// Tells how an attempt ended, and settles its delivery if there still is one.
-    async fn end(&self, name: &AttemptName, attempted: Attempted, hold: Hold) {
+    async fn end(self: &Arc<Self>, name: &AttemptName, attempted: Attempted, hold: Hold) {
         let running = &self.running;
         // The end of this process is no failure of the task, which goes on elsewhere.
         let abandoned =
@@ -126,21 +134,17 @@ impl Worker {
             attempt: name.attempt.attempt,
             ended,
         };
-        let bus = &*self.services.ports.bus;
         match hold {
             Hold::Lost => {}
             // The task is being delivered again; what a handler says that was told to stop is no outcome.
             Hold::Delivery(delivery) if delivery.is_lost() => {}
             Hold::Delivery(delivery) if abandoned => settle(delivery.nack(Duration::ZERO)).await,
             Hold::Delivery(delivery) => {
-                match publish_outcome(bus, &name.owner, &outcome(attempted.ended)).await {
+                match self.tell(&name.owner, &outcome(attempted.ended)).await {
                     Told::Confirmed => settle(delivery.ack()).await,
                     Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
                     Told::NobodyAsks => {
-                        let queue = &name.owner;
-                        let reason =
-                            format!("nobody takes its outcome: the queue `{queue}` is gone");
-                        settle(delivery.reject(reason)).await;
+                        settle(delivery.reject(nobody_asks(name))).await;
                     }
                 }
             }
@@ -154,7 +158,7 @@ impl Worker {
                 };
                 // Nobody else will tell it: it is told until the bus takes it, or this process is to end.
                 let outcome = outcome(ended);
-                while publish_outcome(bus, &name.owner, &outcome).await == Told::NotNow
+                while self.tell(&name.owner, &outcome).await == Told::NotNow
                     && !running.is_stopped(name)
                     && !running.is_halted()
                 {}
