@@ -117,12 +117,14 @@
 //!
 //! # Backends
 //!
-//! [`MemoryRegistry`] lives in the process. [`Registry`] states the contract by numbered rules, and the module
+//! [`MemoryRegistry`] lives in the process; `RedisRegistry` (feature `redis`) is one for all processes of a deployment, with
+//! leases by the server's clock and records that survive its loss of data. [`Registry`] states the contract by numbered rules, and the module
 //! `conformance` (feature `test-util`) holds any backend to them. Changes go to watchers through a bounded buffer; who
 //! falls behind gets a [`Change::Resync`] in place of what was missed.
 //!
 //! # Features
 //!
+//! - `redis`: the registry on Redis: one server, behind sentinels, or a cluster, with TLS.
 //! - `test-util`: the conformance suite.
 
 mod balancer;

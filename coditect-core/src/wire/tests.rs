@@ -222,6 +222,18 @@ fn control_and_progress_are_as_documented() {
 }
 
 #[test]
+fn claims_are_as_documented() {
+    let holding = survives::<Holding>("claim");
+    assert_eq!(holding.lease(), Duration::from_secs(10));
+    for said in Said::ALL {
+        let envelope = holding.to_envelope(said).unwrap();
+        assert_eq!(envelope.header(KIND), Some(said.kind()));
+        assert!(PAGE.contains(&format!("`{}`", said.kind())));
+        assert_eq!(body(&envelope), value("claim"));
+    }
+}
+
+#[test]
 fn every_header_and_name_is_documented() {
     for header in [
         KIND,

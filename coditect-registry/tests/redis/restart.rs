@@ -234,6 +234,27 @@ async fn a_server_that_stands_still_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_late_is_followed_again_over_the_same_connection() {
+    let Some(redis) = server().await else {
+        return;
+    };
+    let registry = builder(redis.url())
+        .with_response_timeout(PATIENCE)
+        .connect()
+        .await
+        .unwrap();
+    let registration = registry.register(record("writer"), LONG).await.unwrap();
+    let mut ended = watch(&registry).await;
+    redis.pause().await.unwrap();
+    assert_eq!(next(&mut ended).await, None);
+    redis.resume().await.unwrap();
+    let mut watch = watch(&registry).await;
+    registry.deregister(&registration).await.unwrap();
+    let gone = next(&mut watch).await.unwrap();
+    assert!(matches!(gone.change, Change::Removed { .. }), "{gone:?}");
+}
+
+#[tokio::test]
 async fn a_lost_write_is_told_to_its_agent_and_found_by_comparison() {
     let Some(redis) = server().await else {
         return;

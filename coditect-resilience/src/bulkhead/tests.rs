@@ -155,8 +155,8 @@ proptest! {
         steps in prop::collection::vec((0_u8..3, any::<usize>()), 0..100),
     ) {
         let slots = Slots::new(BulkheadPolicy::new(concurrent).unwrap().with_queue(queue));
-        let (mut waiting, mut held): (VecDeque<(u32, Acquire)>, Vec<(u32, Slot)>) = Default::default();
-        let (mut model_waiting, mut model_held): (VecDeque<u32>, Vec<u32>) = Default::default();
+        let (mut waiting, mut held) = (VecDeque::<(u32, Acquire)>::new(), Vec::<(u32, Slot)>::new());
+        let (mut model_waiting, mut model_held) = (VecDeque::<u32>::new(), Vec::<u32>::new());
         for (number, (step, index)) in steps.into_iter().enumerate() {
             let number = number as u32;
             match step {

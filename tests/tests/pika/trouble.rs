@@ -98,6 +98,18 @@ async fn what_python_cannot_read_is_set_aside_with_the_reason_and_the_rest_goes_
             "where to reply",
         ),
     ];
+    let deep = "[".repeat(100_000);
+    let control = Destination::Fanout("control".parse().unwrap());
+    for body in [
+        "",
+        "\u{7f}",
+        "{}",
+        r#"{"owner":[],"token":1e999,"stop":7}"#,
+        &deep,
+    ] {
+        let envelope = Envelope::new(body.to_owned()).with_header("coditect-kind", "control");
+        bus.publish(&control, envelope).await.unwrap();
+    }
     for (envelope, _) in &wrong {
         bus.publish(&to, envelope.clone()).await.unwrap();
     }
@@ -118,11 +130,13 @@ async fn what_python_cannot_read_is_set_aside_with_the_reason_and_the_rest_goes_
         outcome(&mut outcomes).await,
         (json!(7), json!({ "output": 42 }))
     );
-    let garbage = Envelope::new(&b"\xff"[..]).with_reply_to(queue("outcome.0"));
-    let garbage = garbage.with_headers(task("outcome.0", "").headers().clone());
-    bus.publish(&to, garbage).await.unwrap();
-    let (_, failed) = outcome(&mut outcomes).await;
-    assert_eq!(failed["failure"]["failure"]["kind"], "invalid_input");
+    for body in [b"\xff", deep.as_bytes()] {
+        let garbage = Envelope::new(body.to_vec()).with_reply_to(queue("outcome.0"));
+        let garbage = garbage.with_headers(task("outcome.0", "").headers().clone());
+        bus.publish(&to, garbage).await.unwrap();
+        let (_, failed) = outcome(&mut outcomes).await;
+        assert_eq!(failed["failure"]["failure"]["kind"], "invalid_input");
+    }
     bus.close().await.unwrap();
 }
 

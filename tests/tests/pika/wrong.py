@@ -56,7 +56,7 @@ def mumble(channel, method, properties, _body):
 
 def trouble(channel):
     """Puts what no agent can read into the queues of others, and cries for others' attempts to stop."""
-    for body in (b"", b"\xff", b"{}", b'{"owner": 1}'):
+    for body in (b"", b"\xff", b"{}", b'{"owner": 1}', b"[" * 100_000):
         control = wire.properties("control")
         channel.basic_publish(names.fanout[1], "control", body, control)
     queue = names.work("capability.triple.v1")

@@ -47,6 +47,8 @@ impl Follower {
         let mut reconcile = Instant::now() + jittered(self.settings.reconcile);
         loop {
             let entries = self.next(&mut connection, self.sequence(), true).await?;
+            // A server may have been silent for so long that watches ended, and yet answer in the end.
+            self.resume();
             let is_idle = entries.is_empty();
             let is_whole = self.take(entries).await?;
             if !is_whole || (is_idle && self.has_gone_astray(&mut connection).await?) {
