@@ -29,6 +29,15 @@ enum Next {
     None,
 }
 
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dispatched {
+    One,
+    /// Nothing, and it is worth looking again.
+    Again,
+    Nothing,
+}
+
 impl Owner {
     /// Dispatches ready tasks as far as there is room for them.
     ///
@@ -43,7 +52,10 @@ impl Owner {
                 open.iter().any(waits)
             };
             let waiting = [waits(0), waits(1), waits(2)];
-            let Some(level) = self.turns.next(waiting).map(Priority::index) else {
+            // Only what is dispatched takes a turn: spent on what has no room, those of the rare ones might never
+            // come when there is some.
+            let mut turns = self.turns.clone();
+            let Some(level) = turns.next(waiting).map(Priority::index) else {
                 return;
             };
             let next = open
@@ -56,9 +68,12 @@ impl Owner {
             let dispatched = match self.room(class) {
                 Room::Slot(slot) => self.dispatch_one(class, level, Some(slot)),
                 Room::Bus => self.dispatch_one(class, level, None),
-                Room::None => false,
+                Room::None => Dispatched::Nothing,
             };
-            if dispatched && !self.classes.get(class).ready.is_empty() {
+            if dispatched == Dispatched::One {
+                self.turns = turns;
+            }
+            if dispatched != Dispatched::Nothing && !self.classes.get(class).ready.is_empty() {
                 open.push_back(class);
             }
         }
@@ -91,15 +106,15 @@ impl Owner {
         Room::Bus
     }
 
-    /// Dispatches the task of a level whose turn it is; says whether it is worth looking again.
-    fn dispatch_one(&mut self, class: Class, level: usize, slot: Option<Slot>) -> bool {
+    /// Dispatches the task of a level whose turn it is.
+    fn dispatch_one(&mut self, class: Class, level: usize, slot: Option<Slot>) -> Dispatched {
         let (run, task) = match self.next(class, level, slot.is_some()) {
             Next::Task(run, task) => (run, task),
-            Next::OtherLevel => return true,
-            Next::None => return false,
+            Next::OtherLevel => return Dispatched::Again,
+            Next::None => return Dispatched::Nothing,
         };
         let Some(active) = self.runs.get_mut(&run) else {
-            return true;
+            return Dispatched::Again;
         };
         let attempt = active.machine.scheduler().attempt(task).next();
         let (place, deferred) = match slot {
@@ -117,7 +132,7 @@ impl Owner {
             None => {
                 let state = self.classes.get_mut(class);
                 let Some(queue) = state.queue.clone() else {
-                    return false;
+                    return Dispatched::Nothing;
                 };
                 state.departed(&active.tenant);
                 (Place::Bus(queue), Deferred::Publish { run, task, attempt })
@@ -143,7 +158,7 @@ impl Owner {
                 incarnation,
             },
         );
-        true
+        Dispatched::One
     }
 
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
