@@ -1,5 +1,6 @@
 //! The worker: agents of this process, the slots they work in, and where their tasks come from.
 
+mod anew;
 mod attempt;
 mod claim;
 mod consume;
@@ -18,9 +19,11 @@ use std::sync::Arc;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
 pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
@@ -30,7 +33,7 @@ use self::claim::Claims;
 use self::running::Running;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
-use crate::wire::Control;
+use crate::wire::{Anew, Control};
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -50,6 +53,8 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
+    /// Tells the owners of this process which queues were made anew.
+    anew: broadcast::Sender<Anew>,
     default_tenant: Arc<str>,
 }
 
@@ -70,6 +75,7 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
+            anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }
