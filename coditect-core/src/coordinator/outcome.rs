@@ -38,7 +38,7 @@ impl Owner {
             let outcome = outcome.or_else(|unreadable| {
                 let error = &unreadable.error;
                 tracing::warn!(%error, "an outcome cannot be read; its message is set aside");
-                wrong = Some(error.to_string());
+                wrong = Some(error.with_causes());
                 unreadable.outcome.ok_or(())
             });
             let Ok(outcome) = outcome else { continue };

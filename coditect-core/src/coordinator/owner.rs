@@ -8,10 +8,11 @@ use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
+use super::anew::made_anew;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::machine::Effect;
@@ -20,7 +21,7 @@ use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{Echo, Holding, KIND, Outcome, Said, Unreadable};
+use crate::wire::{Anew, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -69,6 +70,8 @@ struct Sources {
     finished: mpsc::Receiver<Finished>,
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
+    /// Told of queues that lost what they had.
+    anew: broadcast::Receiver<Anew>,
 }
 
 /// What comes through the partition's queue.
@@ -99,6 +102,8 @@ impl Owner {
         followed: Option<watch::Receiver<()>>,
     ) -> Result<Option<Self>, Error> {
         let ports = &shared.ports;
+        // Before anything is published that could be lost with its queue.
+        let anew = shared.worker.queues_made_anew();
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
@@ -147,6 +152,7 @@ impl Owner {
                 inbox,
                 finished,
                 followed,
+                anew,
             },
         };
         match owner.begin().await {
@@ -193,6 +199,7 @@ impl Owner {
                 one = self.sources.finished.recv() => finished = one,
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
+                notice = made_anew(&mut self.sources.anew) => self.publish_again(notice.as_ref()),
                 () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}
@@ -283,7 +290,7 @@ impl Owner {
             Err(error) => {
                 tracing::warn!(kind, %error, "what a worker told cannot be read and was set aside");
                 self.deferred
-                    .push(Deferred::Reject(delivery, error.to_string()));
+                    .push(Deferred::Reject(delivery, error.with_causes()));
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::owner::Lost;
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{Outcome, TaskMessage};
-use crate::worker::Ended;
+use crate::worker::{Ended, tell_anew};
 
 /// How many envelopes may wait to be published.
 const WAITING: usize = 4096;
@@ -110,9 +110,17 @@ impl Publisher {
     /// Publishes a batch, however long it takes; says whether the bus is still there.
     async fn publish(&mut self, to: &Destination, mut batch: Vec<Envelope>) -> bool {
         let mut delay = FIRST_RETRY;
+        let mut is_gone = false;
         loop {
             let published = match self.declare(to).await {
-                Ok(()) => self.bus.publish_batch(to, batch).await,
+                Ok(()) => {
+                    if let (true, Destination::Queue(queue)) = (is_gone, to) {
+                        // With it went what had been published before.
+                        tell_anew(&*self.bus, queue, None).await;
+                        is_gone = false;
+                    }
+                    self.bus.publish_batch(to, batch).await
+                }
                 Err(error) => Err(PublishError::of_batch(error, batch)),
             };
             let Err(refused) = published else {
@@ -123,7 +131,10 @@ impl Publisher {
                 ErrorKind::Closed => return false,
                 // Nobody listens to what only tells.
                 ErrorKind::NoRoute if !matches!(to, Destination::Queue(_)) => return true,
-                ErrorKind::NoRoute => self.forget(to),
+                ErrorKind::NoRoute => {
+                    self.forget(to);
+                    is_gone = true;
+                }
                 ErrorKind::TooLarge | ErrorKind::Invalid if refused.envelopes().len() > 1 => {
                     // The error is that of one of them: each gets its own.
                     for envelope in refused.into_envelopes() {
@@ -133,7 +144,8 @@ impl Publisher {
                     }
                     return true;
                 }
-                ErrorKind::TooLarge | ErrorKind::Invalid => {
+                // A queue that somebody has made differently stays as it is until a person takes it away.
+                ErrorKind::TooLarge | ErrorKind::Invalid | ErrorKind::Conflict => {
                     return self.refuse(refused).await;
                 }
                 _ => {}

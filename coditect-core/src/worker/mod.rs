@@ -1,5 +1,6 @@
 //! The worker: agents of this process, the slots they work in, and where their tasks come from.
 
+mod anew;
 mod attempt;
 mod claim;
 mod consume;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
 pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
@@ -32,7 +35,7 @@ use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
-use crate::wire::Control;
+use crate::wire::{Anew, Control};
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -53,6 +56,8 @@ pub(crate) struct Worker {
     running: Arc<Running>,
     claims: Arc<Claims>,
     tellers: Arc<Tellers>,
+    /// Tells the owners of this process which queues were made anew.
+    anew: broadcast::Sender<Anew>,
     default_tenant: Arc<str>,
 }
 
@@ -74,6 +79,7 @@ impl Worker {
             running: Arc::default(),
             claims: Arc::default(),
             tellers: Arc::default(),
+            anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }

@@ -26,7 +26,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         Ok(message) => message,
         Err(error) => {
             tracing::warn!(queue = %delivery.queue(), %error, "an unreadable task was set aside");
-            return settle(delivery.reject(error.to_string())).await;
+            return settle(delivery.reject(error.with_causes())).await;
         }
     };
     let name = AttemptName {

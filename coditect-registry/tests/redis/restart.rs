@@ -3,10 +3,16 @@
 use std::slice;
 use std::time::Duration;
 
+use coditect_harness::{Redis, required};
 use coditect_registry::{Change, ErrorKind, Filter, RedisRegistry, Registry, View};
 use tokio::time::{Instant, timeout};
 
 use super::support::*;
+
+/// A server that has on its disk what it has confirmed: the usual one may lose its last second.
+async fn durable_server() -> Option<Redis> {
+    required(Redis::private(&["appendfsync always"])).await
+}
 
 /// Waits until a view follows again, or no longer.
 async fn until_current(view: &View, current: bool) {
@@ -110,7 +116,7 @@ async fn what_was_given_up_does_not_come_back() {
 
 #[tokio::test]
 async fn leases_that_ended_while_the_server_was_down_have_some_time_left() {
-    let Some(redis) = server().await else {
+    let Some(redis) = durable_server().await else {
         return;
     };
     let registry = connect(redis.url()).await;
@@ -130,7 +136,7 @@ async fn leases_that_ended_while_the_server_was_down_have_some_time_left() {
 
 #[tokio::test]
 async fn calls_made_while_the_server_is_away_succeed_when_it_is_back() {
-    let Some(redis) = server().await else {
+    let Some(redis) = durable_server().await else {
         return;
     };
     let registry = connect(redis.url()).await;
@@ -153,7 +159,7 @@ async fn calls_made_while_the_server_is_away_succeed_when_it_is_back() {
 
 #[tokio::test]
 async fn a_view_goes_on_while_the_server_is_away_and_says_that_it_is_stale() {
-    let Some(redis) = server().await else {
+    let Some(redis) = durable_server().await else {
         return;
     };
     let registry = connect(redis.url()).await;

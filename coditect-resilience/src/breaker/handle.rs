@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -46,25 +47,33 @@ struct Inner {
     /// The phase, times two, plus one if every call may pass: a mirror of the machine, written under its lock.
     gate: AtomicU64,
     machine: Mutex<BreakerMachine>,
+    /// Its table has been told that it closed, and has not looked yet.
+    is_returning: AtomicBool,
 }
 
 /// What many breakers have in common.
 #[derive(Clone)]
 pub(super) struct BreakerSettings {
     pub(super) policy: BreakerPolicy,
+    /// Some instant, for what needs one and does not look at it.
+    pub(super) epoch: Instant,
     pub(super) randomness: Arc<dyn Randomness>,
     pub(super) observer: Arc<dyn BreakerObserver>,
     /// Where the names of breakers go whose state other processes want to know.
     pub(super) outbox: Option<mpsc::Sender<Arc<str>>>,
+    /// Where the names of breakers go that closed, for their table; each at most once, so that it stays bounded.
+    pub(super) returns: Option<Arc<Mutex<Vec<Arc<str>>>>>,
 }
 
 impl BreakerSettings {
     pub(super) fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
+            epoch: Instant::now(),
             randomness: Arc::new(SplitMix::new()),
             observer: Arc::new(()),
             outbox: None,
+            returns: None,
         }
     }
 }
@@ -83,6 +92,7 @@ impl Breaker {
                 name,
                 gate: AtomicU64::new(gate(&machine)),
                 machine: Mutex::new(machine),
+                is_returning: AtomicBool::new(false),
                 settings,
             }),
         }
@@ -128,6 +138,10 @@ impl Breaker {
         &self.inner.settings.policy
     }
 
+    pub(super) fn epoch(&self) -> Instant {
+        self.inner.settings.epoch
+    }
+
     /// Returns its state as of the last call.
     #[must_use]
     pub fn state(&self) -> BreakerState {
@@ -147,12 +161,21 @@ impl Breaker {
     /// [`ErrorKind::CircuitOpen`](crate::ErrorKind::CircuitOpen) if it is refused, with the span after which to ask again where
     /// that is known.
     pub fn acquire(&self) -> Result<BreakerPermit, Error> {
-        let started = self.policy().is_timed().then(Instant::now);
+        self.clone().acquire_owned()
+    }
+
+    /// Asks for leave to make a call, as [`acquire`](Self::acquire) does, and gives this handle to the permit.
+    ///
+    /// # Errors
+    ///
+    /// As with [`acquire`](Self::acquire).
+    pub fn acquire_owned(self) -> Result<BreakerPermit, Error> {
+        let started = self.policy().slow_calls().is_some().then(Instant::now);
         let admission = match self.fast() {
             Some(admission) => admission,
             None => self.admit(started.unwrap_or_else(Instant::now))?,
         };
-        Ok(BreakerPermit::new(self.clone(), admission, started))
+        Ok(BreakerPermit::new(self, admission, started))
     }
 
     /// Admits a call without the lock, if every call may pass.
@@ -183,8 +206,7 @@ impl Breaker {
     pub(super) fn record(&self, admission: Admission, outcome: CallOutcome, now: Instant) {
         let settings = &self.inner.settings;
         self.step(Cause::Outcomes, |machine| {
-            // Only a call that opens the breaker needs a random number, and drawing one is cheap.
-            let random = settings.randomness.next_unit();
+            let random = || settings.randomness.next_unit();
             machine.record(&settings.policy, admission, outcome, now, random);
         });
     }
@@ -210,6 +232,12 @@ impl Breaker {
 
     pub(super) fn adopt(&self, adopt: impl FnOnce(&mut BreakerMachine)) {
         self.step(Cause::Shared, adopt);
+    }
+
+    /// Tells whether it is closed now, after which its table will be told again when it closes the next time.
+    pub(super) fn has_returned(&self) -> bool {
+        self.inner.is_returning.store(false, SeqCst);
+        self.state() == BreakerState::Closed
     }
 
     pub(super) fn is_in_use(&self) -> bool {
@@ -247,6 +275,11 @@ impl Breaker {
             .settings
             .observer
             .on_transition(self.name(), transition);
+        if let (BreakerState::Closed, Some(returns)) = (to, &self.inner.settings.returns)
+            && !self.inner.is_returning.swap(true, SeqCst)
+        {
+            returns.lock().push(Arc::clone(&self.inner.name));
+        }
         if let (Cause::Outcomes, Some(outbox)) = (cause, &self.inner.settings.outbox) {
             // A full outbox loses the notice: others find out by themselves, and no call waits.
             let _ = outbox.try_send(Arc::clone(&self.inner.name));

@@ -65,13 +65,13 @@ impl Admission {
 /// let now = Instant::now();
 ///
 /// let call = machine.admit(&policy, now).expect("closed");
-/// machine.record(&policy, call, CallOutcome::FAILURE, now, 0.5);
+/// machine.record(&policy, call, CallOutcome::FAILURE, now, || 0.5);
 /// assert_eq!(machine.admit(&policy, now), Err(Some(Duration::from_secs(1))));
 ///
 /// let later = now + Duration::from_secs(1);
 /// let probe = machine.admit(&policy, later).expect("the open time is over");
 /// assert_eq!(machine.state(), BreakerState::HalfOpen);
-/// machine.record(&policy, probe, CallOutcome::SUCCESS, later, 0.5);
+/// machine.record(&policy, probe, CallOutcome::SUCCESS, later, || 0.5);
 /// assert_eq!(machine.state(), BreakerState::Closed);
 /// # Ok::<(), coditect_resilience::Error>(())
 /// ```
@@ -166,14 +166,15 @@ impl BreakerMachine {
         })
     }
 
-    /// Takes the outcome of an admitted call in. `random` lies in `[0, 1)` and spreads the open time.
+    /// Takes the outcome of an admitted call in. `random` is asked only if the breaker opens, for a number in `[0, 1)` that
+    /// spreads the open time.
     pub fn record(
         &mut self,
         policy: &BreakerPolicy,
         admission: Admission,
         outcome: CallOutcome,
         now: Instant,
-        random: f64,
+        random: impl FnOnce() -> f64,
     ) {
         if admission.phase != self.phase {
             return;
@@ -187,13 +188,13 @@ impl BreakerMachine {
                 };
                 let counts = self.outcomes.push(outcome, now);
                 if trips(policy, self.consecutive, counts) {
-                    self.open(policy, now, random);
+                    self.open(policy, now, random());
                 }
             }
             State::HalfOpen { under_way, passed } => {
                 *under_way = under_way.saturating_sub(1);
                 if outcome.failed || outcome.slow {
-                    self.open(policy, now, random);
+                    self.open(policy, now, random());
                     return;
                 }
                 *passed += 1;

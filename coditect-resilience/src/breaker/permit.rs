@@ -52,7 +52,15 @@ impl BreakerPermit {
 
     /// Reports what the outcome of the call means. [`Classification::Ignore`] counts as no call.
     pub fn settle(self, class: Classification) {
-        let now = Instant::now();
+        let is_timeless = class == Classification::Success
+            && self.started.is_none()
+            && !self.breaker.policy().needs_window();
+        let now = if is_timeless {
+            // Such a success opens nothing and is put into no window, so that no clock has to be read for it.
+            self.breaker.epoch()
+        } else {
+            Instant::now()
+        };
         let elapsed = self.started.map_or(Duration::ZERO, |started| {
             now.saturating_duration_since(started)
         });

@@ -157,11 +157,6 @@ impl BreakerPolicy {
         Some(CallOutcome { failed, slow })
     }
 
-    /// Tells whether the time of calls matters at all: without it no clock has to be read.
-    pub(super) const fn is_timed(&self) -> bool {
-        self.slow.is_some() || matches!(self.window, Window::Time(_))
-    }
-
     pub(super) const fn needs_window(&self) -> bool {
         self.slow.is_some() || self.failure_rate.is_some()
     }

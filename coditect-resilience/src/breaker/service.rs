@@ -13,7 +13,7 @@ use crate::error::Error;
 /// Refuses the calls of `S` while its breaker is open. Made by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 ///
 /// It is as ready as the service inside: whether a call is refused depends on the request, so that it is decided in
-/// `call`. The error stays the inner service's own; it only has to be able to say that the call was refused, by
+/// `call`. Put a timeout inside of it: a probe that never ends keeps its place, and nothing closes the breaker. The error stays the inner service's own; it only has to be able to say that the call was refused, by
 /// `From<Error>`.
 #[derive(Clone)]
 pub struct CircuitBreaker<S, P, C> {
@@ -45,7 +45,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.pick.pick(&request).acquire() {
+        match self.pick.pick(&request).acquire_owned() {
             Ok(permit) => {
                 let call = self.inner.call(request);
                 BreakerFuture::new(call, permit, self.classify.clone())

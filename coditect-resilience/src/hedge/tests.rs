@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -178,4 +179,45 @@ fn a_policy_is_checked_and_travels() {
         serde_json::from_str::<HedgePolicy>(&sent).unwrap(),
         HedgePolicy::default()
     );
+}
+
+/// Which call's outcome is used, and at which millisecond, in plain words.
+fn expected(first: (u64, bool), second: (u64, bool), delay: u64) -> (u64, bool) {
+    let second = (delay + second.0, second.1);
+    if first.0 <= delay {
+        return first;
+    }
+    let (earlier, later) = if first.0 <= second.0 {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    if earlier.1 { earlier } else { later }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn two_calls_end_as_a_naive_reading_says(
+        first in (1_u64..60, any::<bool>()),
+        second in (1_u64..60, any::<bool>()),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let count = Arc::new(Count::default());
+            let service = layer(&count, true).layer(service(&count));
+            warm(&service).await;
+            // The bucket of 20 ms ends within the 22nd millisecond, and tokio's timer ticks in whole ones.
+            let mut known = LatencyTracker::new();
+            known.record(Duration::from_millis(20));
+            let delay = known.quantile(1.0).unwrap().as_micros().div_ceil(1_000) as u64;
+            let started = Instant::now();
+            let outcome = service.oneshot(script([first, second])).await;
+            let (ended, succeeded) = expected(first, second, delay);
+            let took = started.elapsed().as_millis() as u64;
+            assert_eq!(outcome.is_ok(), succeeded);
+            assert!(took.abs_diff(ended) <= 1, "{took} ms rather than {ended}");
+        });
+    }
 }

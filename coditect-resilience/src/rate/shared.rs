@@ -149,7 +149,12 @@ impl SharedRateLimiter {
     /// A call that is dropped may have taken the tokens.
     pub async fn reserve(&self, tokens: u32, max_wait: Duration) -> Result<Reservation, Error> {
         match self.ask(tokens, max_wait).await {
-            Some(RateDecision::Go(wait)) => Ok(Reservation::after(wait, Instant::now())),
+            Some(RateDecision::Go(wait)) => {
+                // What was used of the share is missing from it when the store goes away, but never owed: a
+                // process may well use more than its part while others use less.
+                let _ = self.share.reserve(tokens, Duration::ZERO);
+                Ok(Reservation::after(wait, Instant::now()))
+            }
             Some(RateDecision::Refused(left)) => Err(Error::rate_limited(Some(left))),
             None => self.share.reserve(tokens, max_wait),
         }

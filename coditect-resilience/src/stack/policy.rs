@@ -142,6 +142,7 @@ impl StackPolicy {
             timeout: Millis::from_duration(Duration::from_secs(preset.secs)),
             retry: RetryPolicy::builder(preset.attempts)
                 .backoff(backoff.with_jitter(Jitter::Full))
+                .max_elapsed(Duration::from_secs(preset.secs))
                 .build()
                 .expect(VALID),
             budget: BudgetPolicy::new(0.1, 10).expect(VALID),
@@ -153,7 +154,8 @@ impl StackPolicy {
         }
     }
 
-    /// Replaces how long one try and the call as a whole may take.
+    /// Replaces how long one try and the call as a whole may take. No try begins after that, so that a callee that wants to
+    /// be asked much later is given up at once.
     ///
     /// # Errors
     ///
@@ -164,6 +166,10 @@ impl StackPolicy {
                 "a try may take longer than the call as a whole",
             ));
         }
+        self.retry = RetryPolicy::builder(self.retry.max_attempts())
+            .backoff(*self.retry.backoff())
+            .max_elapsed(whole)
+            .build()?;
         self.try_timeout = Millis::from_duration(one_try);
         self.timeout = Millis::from_duration(whole);
         Ok(self)

@@ -202,6 +202,26 @@ async fn a_try_that_hangs_is_counted_by_the_breaker_and_ends_the_call_in_time() 
     assert_eq!(stack.breaker().state(), BreakerState::Open);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_wants_to_be_asked_much_later_is_given_up_at_once() {
+    let whole = Duration::from_secs(5);
+    let policy = StackPolicy::model()
+        .with_timeouts(Duration::from_secs(1), whole)
+        .unwrap();
+    let service = StackLayer::new(policy, judge).layer(service_fn(|later: Duration| async move {
+        Err::<(), _>(Error::rate_limited(Some(later)))
+    }));
+    for (later, took) in [
+        (whole, Duration::ZERO),
+        (Duration::from_secs(2), Duration::from_secs(4)),
+    ] {
+        let started = Instant::now();
+        let error = service.clone().oneshot(later).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(started.elapsed() >= took && started.elapsed() < took + Duration::from_secs(1));
+    }
+}
+
 #[test]
 fn every_preset_is_consistent_and_travels() {
     for policy in [

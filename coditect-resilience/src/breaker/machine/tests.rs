@@ -229,7 +229,7 @@ proptest! {
                 Step::Finish(..) | Step::Drop(_) if under_way.is_empty() => {}
                 Step::Finish(i, outcome, random) => {
                     let (number, admission) = under_way.swap_remove(i % under_way.len());
-                    machine.record(&policy, admission, outcome, at, random);
+                    machine.record(&policy, admission, outcome, at, || random);
                     model.record(now, number, outcome, random);
                 }
                 Step::Drop(i) => {
@@ -288,14 +288,14 @@ fn the_open_time_grows_with_each_failed_probe_and_begins_anew_once_closed() {
     let mut now = Instant::now();
     for seconds in [1, 2, 4, 4] {
         let call = machine.admit(&policy, now).unwrap();
-        machine.record(&policy, call, CallOutcome::FAILURE, now, 0.0);
+        machine.record(&policy, call, CallOutcome::FAILURE, now, || 0.0);
         assert_eq!(machine.open_left(now), Some(Duration::from_secs(seconds)));
         now += Duration::from_secs(seconds);
     }
     let probe = machine.admit(&policy, now).unwrap();
-    machine.record(&policy, probe, CallOutcome::SUCCESS, now, 0.0);
+    machine.record(&policy, probe, CallOutcome::SUCCESS, now, || 0.0);
     assert_eq!(machine.state(), BreakerState::Closed);
     let call = machine.admit(&policy, now).unwrap();
-    machine.record(&policy, call, CallOutcome::FAILURE, now, 0.0);
+    machine.record(&policy, call, CallOutcome::FAILURE, now, || 0.0);
     assert_eq!(machine.open_left(now), Some(Duration::from_secs(1)));
 }

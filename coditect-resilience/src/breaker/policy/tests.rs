@@ -53,7 +53,7 @@ fn failures_in_a_row_need_no_window() {
         .window(Window::Calls(1))
         .build()
         .unwrap();
-    assert!(!policy.needs_window() && !policy.is_timed());
+    assert!(!policy.needs_window());
     assert_eq!(policy.consecutive_failures(), Some(3));
 }
 

@@ -42,13 +42,16 @@ use crate::random::{Randomness, SplitMix};
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use coditect_resilience::{
-///     BreakerPolicy, BreakerState, Breakers, MemoryBreakerStore, SharingPolicy,
+///     Backoff, BreakerPolicy, BreakerState, Breakers, MemoryBreakerStore, SharingPolicy,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), coditect_resilience::Error> {
 /// let store = Arc::new(MemoryBreakerStore::new());
-/// let policy = BreakerPolicy::builder().consecutive_failures(1).build()?;
+/// let policy = BreakerPolicy::builder()
+///     .consecutive_failures(1)
+///     .open_for(Backoff::constant(Duration::from_secs(5)))
+///     .build()?;
 /// let mut processes = Vec::new();
 /// for _ in 0..2 {
 ///     let (breakers, sharing) = Breakers::new(policy, 1_000)?.shared(store.clone(), SharingPolicy::default());
@@ -56,9 +59,8 @@ use crate::random::{Randomness, SplitMix};
 /// }
 ///
 /// processes[0].0.breaker("billing").acquire()?.failure();
-/// tokio::time::sleep(Duration::from_millis(100)).await;
-/// # tokio::time::sleep(Duration::from_millis(150)).await;
-/// assert_eq!(processes[1].0.breaker("billing").state(), BreakerState::Open);
+/// tokio::time::sleep(Duration::from_millis(500)).await;
+/// assert_eq!(processes[1].0.breaker("billing").state(), BreakerState::Open, "it never called it");
 /// processes.iter().for_each(|(_, sharing)| sharing.abort());
 /// # Ok(())
 /// # }

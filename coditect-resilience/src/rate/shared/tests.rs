@@ -87,3 +87,23 @@ async fn processes_share_one_allowance_and_fall_back_to_their_part_of_it() {
     assert_eq!(granted(&limiters, 20).await, 30);
     assert!(format!("{:?}", limiters[0]).contains("provider"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_granted_by_the_store_is_not_granted_again_when_it_goes_away() {
+    let store = Arc::new(Flaky::default());
+    let limiters = [SharedRateLimiter::new(
+        store.clone(),
+        "provider",
+        policy(),
+        1,
+    )];
+    assert_eq!(granted(&limiters, 40).await, 30);
+    store.mood.store(1, Ordering::Relaxed);
+    assert_eq!(granted(&limiters, 40).await, 0);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(
+        granted(&limiters, 40).await,
+        14,
+        "half a second's worth, in whole tokens"
+    );
+}
