@@ -24,7 +24,7 @@ use crate::sync::Mutex;
 ///
 /// To find a place it goes round its closed keys as a clock's hand does (the CLOCK algorithm of page replacement: Corbató,
 /// 1968), 64 steps at most, so that of many that are all in use the best of 64 goes. What it finds tripped it sets aside until
-/// that closes: a new key costs little even where nearly all others are open.
+/// that closes, so that each trip is paid for once: new keys cost little even where nearly all others are open.
 ///
 /// ```
 /// use coditect_resilience::{BreakerPolicy, BreakerState, Breakers};
