@@ -67,6 +67,13 @@ impl Error {
         }
     }
 
+    /// Its text with that of all that led to it, for where one line must do.
+    pub(crate) fn with_causes(&self) -> String {
+        let causes =
+            std::iter::successors(std::error::Error::source(self), |cause| (*cause).source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }

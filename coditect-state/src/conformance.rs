@@ -71,6 +71,7 @@ macro_rules! conformance_tests {
             r15_stamped_values_carry_the_commit
             r15_stamps_wait_for_the_commit
             r16_watch_fires_on_change
+            r16_a_reported_change_can_be_read
             r16_change_between_watch_and_wait_is_not_lost
             r16_watch_fires_on_cleared_range_and_stamped_value
             r17_any_bytes_are_keys_and_values

@@ -80,7 +80,7 @@ impl Owner {
             // An owner that knows more than this one must not miss that nobody else will do it.
             (false, Said::Claim) => match holding.attempts.first() {
                 Some(attempt) if !self.runs.contains_key(&attempt.run) => {
-                    Deferred::AckIfSettled(attempt.run, delivery)
+                    Deferred::AckIfSettled(vec![attempt.run], delivery)
                 }
                 _ => Deferred::GiveBack(delivery),
             },

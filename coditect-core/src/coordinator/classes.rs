@@ -26,6 +26,10 @@ pub(super) struct ClassState {
     pub(super) local: Vec<Arc<Hosted>>,
     /// The queue of the highest version offered; none if nobody offers it.
     pub(super) queue: Option<QueueName>,
+    /// Whether it has been looked who offers it.
+    is_known: bool,
+    /// Whether it was said aloud that nobody does.
+    pub(super) was_told: bool,
     /// The queues at which somebody who meets the requirement takes tasks.
     lines: Vec<QueueName>,
     pub(super) ready: ReadyRuns,
@@ -43,6 +47,8 @@ impl Classes {
             requirement: requirement.clone(),
             local: shared.worker.offering(requirement),
             queue: None,
+            is_known: true,
+            was_told: false,
             lines: Vec::new(),
             ready: ReadyRuns::default(),
             on_bus: FxHashMap::default(),
@@ -79,9 +85,9 @@ impl Classes {
 }
 
 impl ClassState {
-    /// Says whether anybody offers the capability.
-    pub(super) fn is_served(&self) -> bool {
-        self.has_local() || self.queue.is_some()
+    /// Says whether it is known that nobody offers the capability.
+    pub(super) fn is_unserved(&self) -> bool {
+        self.is_known && !self.has_local() && self.queue.is_none()
     }
 
     /// Says whether an agent of this process offers it.
@@ -104,10 +110,13 @@ impl ClassState {
         self.lines.dedup();
         if let (true, Some(listeners)) = (self.lines.is_empty(), &shared.listeners) {
             let expected = wire::expected_queue(&self.requirement).ok();
-            self.lines
-                .extend(expected.filter(|queue| listeners.serve(queue)));
+            let served = expected.as_ref().map(|queue| listeners.serve(queue));
+            self.is_known = served != Some(None);
+            let served = served.flatten().unwrap_or_default();
+            self.lines.extend(expected.filter(|_| served));
         }
         self.queue = self.lines.first().cloned();
+        self.was_told &= self.queue.is_none();
     }
 
     /// Where to publish anew what waits at a queue that nobody takes tasks from any more.

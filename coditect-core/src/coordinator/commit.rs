@@ -41,9 +41,9 @@ pub(super) enum Deferred {
     StopLocal(CancellationToken),
     StopRemote(AttemptId),
     Ack(Delivery),
-    /// An outcome for a run that this owner does not know: done with if the run has ended, somebody
-    /// else's otherwise.
-    AckIfSettled(RunId, Delivery),
+    /// What is for runs that this owner does not know: done with if they have ended, somebody else's
+    /// otherwise.
+    AckIfSettled(Vec<RunId>, Delivery),
     /// An outcome that is not this owner's to judge.
     GiveBack(Delivery),
     Reject(Delivery, String),
@@ -96,9 +96,9 @@ impl Owner {
                 Deferred::Ack(delivery) | Deferred::GiveBack(delivery) => {
                     drop(delivery.nack(GIVE_BACK).await);
                 }
-                Deferred::AckIfSettled(run, delivery) => {
+                Deferred::AckIfSettled(runs, delivery) => {
                     let journal = Arc::clone(&self.shared.ports.journal);
-                    ack_if_settled(&*journal, run, delivery).await;
+                    ack_if_settled(&*journal, &runs, delivery).await;
                 }
                 Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
                 Deferred::Forget(run) => self.forget(run),
@@ -240,12 +240,15 @@ impl Owner {
     }
 }
 
-/// Acknowledges an outcome of a run that has ended, and gives that of another back.
-async fn ack_if_settled(journal: &dyn RunJournal, run: RunId, delivery: Delivery) {
-    let ended = match journal.run(run).await {
-        Ok(summary) => summary.is_none_or(|summary| summary.state.is_settled()),
-        Err(_) => false,
-    };
+/// Acknowledges what is for runs that have ended, and gives what is for others back.
+async fn ack_if_settled(journal: &dyn RunJournal, runs: &[RunId], delivery: Delivery) {
+    let mut ended = true;
+    for run in runs {
+        ended &= match journal.run(*run).await {
+            Ok(summary) => summary.is_none_or(|summary| summary.state.is_settled()),
+            Err(_) => false,
+        };
+    }
     // A delivery that was lost meanwhile comes again.
     if ended {
         drop(delivery.ack().await);

@@ -31,6 +31,15 @@ enum Next {
     None,
 }
 
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dispatched {
+    One,
+    /// Nothing, and it is worth looking again.
+    Again,
+    Nothing,
+}
+
 impl Owner {
     /// Dispatches ready tasks as far as there is room for them.
     ///
@@ -45,7 +54,10 @@ impl Owner {
                 open.iter().any(waits)
             };
             let waiting = [waits(0), waits(1), waits(2)];
-            let Some(level) = self.turns.next(waiting).map(Priority::index) else {
+            // Only what is dispatched takes a turn: spent on what has no room, those of the rare ones might never
+            // come when there is some.
+            let mut turns = self.turns.clone();
+            let Some(level) = turns.next(waiting).map(Priority::index) else {
                 return;
             };
             let next = open
@@ -57,7 +69,10 @@ impl Owner {
             };
             let room = self.room(class);
             let dispatched = self.dispatch_one(class, level, room);
-            if dispatched && !self.classes.get(class).ready.is_empty() {
+            if dispatched == Dispatched::One {
+                self.turns = turns;
+            }
+            if dispatched != Dispatched::Nothing && !self.classes.get(class).ready.is_empty() {
                 open.push_back(class);
             }
         }
@@ -98,21 +113,21 @@ impl Owner {
         }
     }
 
-    /// Dispatches the task of a level whose turn it is; says whether it is worth looking again.
-    fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> bool {
+    /// Dispatches the task of a level whose turn it is.
+    fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> Dispatched {
         let windowed = match room {
-            Room::None => return false,
+            Room::None => return Dispatched::Nothing,
             Room::Bus => true,
             // Bounded by slots.
             Room::Slot(_) | Room::Instance(_) => false,
         };
         let (run, task) = match self.next(class, level, windowed) {
             Next::Task(run, task) => (run, task),
-            Next::OtherLevel => return true,
-            Next::None => return false,
+            Next::OtherLevel => return Dispatched::Again,
+            Next::None => return Dispatched::Nothing,
         };
         let Some(active) = self.runs.get_mut(&run) else {
-            return true;
+            return Dispatched::Again;
         };
         let attempt = active.machine.scheduler().attempt(task).next();
         let publish = Deferred::Publish { run, task, attempt };
@@ -132,7 +147,7 @@ impl Owner {
             Room::Bus | Room::None => {
                 let state = self.classes.get_mut(class);
                 let Some(queue) = state.queue.clone() else {
-                    return false;
+                    return Dispatched::Nothing;
                 };
                 state.departed(&active.tenant);
                 (Place::Bus(queue), publish)
@@ -158,7 +173,7 @@ impl Owner {
                 incarnation,
             },
         );
-        true
+        Dispatched::One
     }
 
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
@@ -212,7 +227,7 @@ impl Owner {
                 self.classes.get_mut(class).ready.push(level, &tenant, run);
             }
         }
-        if !self.classes.get(class).is_served() {
+        if self.classes.get(class).is_unserved() {
             self.tell_unserved(run, task);
         }
     }

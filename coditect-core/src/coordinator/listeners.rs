@@ -33,6 +33,8 @@ pub(crate) struct Listeners {
 /// What was heard of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Heard {
+    /// Whether it was looked at.
+    looks: bool,
     served: bool,
     /// Looks in a row that found no consumer.
     silent: u32,
@@ -50,15 +52,15 @@ impl Listeners {
         }
     }
 
-    /// Says whether somebody takes tasks from a queue, as far as is known; it is followed from now on.
-    pub(super) fn serve(&self, queue: &QueueName) -> bool {
+    /// Says whether somebody takes tasks from a queue, once that is known; it is followed from now on.
+    pub(super) fn serve(&self, queue: &QueueName) -> Option<bool> {
         let mut queues = self.queues.lock();
         if let Some(heard) = queues.get(queue) {
-            return heard.served;
+            return heard.looks.then_some(heard.served);
         }
         queues.insert(queue.clone(), Heard::default());
         self.asked.notify_one();
-        false
+        None
     }
 
     /// Follows whether queues are found or left.
@@ -101,12 +103,12 @@ impl Listeners {
         let Some(heard) = queues.get_mut(queue) else {
             return;
         };
-        let before = heard.served;
+        let before = (heard.looks, heard.served);
         heard.note(consumers);
-        let now = heard.served;
+        let now = (heard.looks, heard.served);
         drop(queues);
         if before != now {
-            tracing::debug!(%queue, served = now, "agents were found, or have gone");
+            tracing::debug!(%queue, served = now.1, "agents were found, or have gone");
             self.changed.send_replace(());
         }
     }
@@ -114,6 +116,7 @@ impl Listeners {
 
 impl Heard {
     fn note(&mut self, consumers: usize) {
+        self.looks = true;
         self.silent = match consumers {
             0 => self.silent.saturating_add(1),
             _ => 0,

@@ -1,6 +1,7 @@
 //! The coordinator: owns partitions, keeps their runs in memory, and moves them by journal records.
 
 mod active;
+mod anew;
 mod check;
 mod claim;
 mod classes;

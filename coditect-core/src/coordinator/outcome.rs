@@ -13,34 +13,72 @@ use super::owner::Owner;
 use super::record::encode_failure;
 use super::route::went;
 use crate::failure::{Failure, FailureKind};
-use crate::wire::Outcome;
+use crate::wire::{Outcome, Unreadable};
 use crate::worker::Ended;
 
+/// What an outcome asks of the message that brought it, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// It was judged.
+    Done,
+    /// It is of a run that this owner does not know.
+    OfUnknown(RunId),
+    /// It is for another owner to judge.
+    ForAnother,
+}
+
 impl Owner {
+    /// Takes in what one message told, and settles the message once all of that is committed.
+    pub(super) fn outcomes(
+        &mut self,
+        outcomes: Vec<Result<Outcome, Unreadable>>,
+        delivery: Delivery,
+    ) {
+        let (mut unknown, mut for_another, mut wrong) = (Vec::new(), false, None);
+        for outcome in outcomes {
+            let outcome = outcome.or_else(|unreadable| {
+                let error = &unreadable.error;
+                tracing::warn!(%error, "an outcome cannot be read; its message is set aside");
+                wrong = Some(error.with_causes());
+                unreadable.outcome.ok_or(())
+            });
+            let Ok(outcome) = outcome else { continue };
+            match self.outcome(outcome, true) {
+                Fate::Done => {}
+                Fate::OfUnknown(run) => unknown.push(run),
+                Fate::ForAnother => for_another = true,
+            }
+        }
+        // What was judged already is dropped as late when it comes again with the rest.
+        self.deferred.push(match wrong {
+            _ if for_another => Deferred::GiveBack(delivery),
+            _ if !unknown.is_empty() => Deferred::AckIfSettled(unknown, delivery),
+            Some(reason) => Deferred::Reject(delivery, reason),
+            None => Deferred::Ack(delivery),
+        });
+    }
+
     /// Takes in how an attempt ended. The first outcome of the current attempt counts, any other is
     /// dropped.
-    pub(super) fn outcome(&mut self, outcome: Outcome, delivery: Option<Delivery>) {
+    pub(super) fn outcome(&mut self, outcome: Outcome, from_bus: bool) -> Fate {
         let Outcome {
             run,
             task,
             attempt,
             ended,
         } = outcome;
-        let from_bus = delivery.is_some();
         let Some(active) = self.runs.get(&run) else {
-            let given = delivery.map(|delivery| Deferred::AckIfSettled(run, delivery));
-            return self.deferred.extend(given);
+            return Fate::OfUnknown(run);
         };
         let scheduler = active.machine.scheduler();
         let known = task.index() < scheduler.len();
         if known && attempt > scheduler.attempt(task) {
             // Another owner dispatched it: whoever that is will judge it.
-            return self.deferred.extend(delivery.map(Deferred::GiveBack));
+            return Fate::ForAnother;
         }
-        self.deferred.extend(delivery.map(Deferred::Ack));
         if !known || !active.machine.is_current(task, attempt) {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
-            return;
+            return Fate::Done;
         }
         match self.land(run, task).map(|flight| flight.place) {
             // A copy of the attempt that a former owner had handed out was faster.
@@ -87,6 +125,7 @@ impl Owner {
                 retry_after,
             } => self.fail(run, task, attempt, &failure, retry_after),
         }
+        Fate::Done
     }
 
     fn fail(

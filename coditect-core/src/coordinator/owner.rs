@@ -9,10 +9,11 @@ use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
+use super::anew::made_anew;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::machine::Effect;
@@ -21,7 +22,7 @@ use super::timer::Timers;
 use super::{Shared, check, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said};
+use crate::wire::{Anew, AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -74,11 +75,13 @@ struct Sources {
     returned: mpsc::Receiver<AttemptId>,
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
+    /// Told of queues that lost what they had.
+    anew: broadcast::Receiver<Anew>,
 }
 
 /// What comes through the partition's queue.
 enum Read {
-    Outcome(Outcome),
+    Outcomes(Vec<Result<Outcome, Unreadable>>),
     Holding(Said, Holding),
     Echo(Echo),
 }
@@ -104,6 +107,8 @@ impl Owner {
         followed: Option<watch::Receiver<()>>,
     ) -> Result<Option<Self>, Error> {
         let ports = &shared.ports;
+        // Before anything is published that could be lost with its queue.
+        let anew = shared.worker.queues_made_anew();
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
@@ -160,6 +165,7 @@ impl Owner {
                 finished,
                 returned,
                 followed,
+                anew,
             },
         };
         match owner.begin().await {
@@ -207,6 +213,7 @@ impl Owner {
                 Some(one) = self.sources.returned.recv() => returned = Some(one),
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
+                notice = made_anew(&mut self.sources.anew) => self.publish_again(notice.as_ref()),
                 () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}
@@ -223,7 +230,7 @@ impl Owner {
                 local.push(outcome);
             }
             for outcome in local.drain(..).chain(std::mem::take(&mut self.refused)) {
-                self.outcome(outcome, None);
+                self.outcome(outcome, false);
             }
             if quiet {
                 from_bus = self.sources.bus.try_recv().map(Some);
@@ -286,10 +293,13 @@ impl Owner {
         let read = match said {
             Some(said) => Holding::read(envelope).map(|holding| Read::Holding(said, holding)),
             None if kind == Some(Echo::KIND) => Echo::read(envelope).map(Read::Echo),
-            None => Outcome::read(envelope).map(Read::Outcome),
+            None if kind == Some(Outcome::SEVERAL) => {
+                Outcome::read_several(envelope).map(Read::Outcomes)
+            }
+            None => Ok(Read::Outcomes(vec![Outcome::read(envelope)])),
         };
         match read {
-            Ok(Read::Outcome(outcome)) => self.outcome(outcome, Some(delivery)),
+            Ok(Read::Outcomes(outcomes)) => self.outcomes(outcomes, delivery),
             Ok(Read::Holding(said, holding)) => self.heard(said, &holding, delivery),
             Ok(Read::Echo(echo)) => {
                 self.echoed(echo);
@@ -297,11 +307,8 @@ impl Owner {
             }
             Err(error) => {
                 tracing::warn!(kind, %error, "what a worker told cannot be read and was set aside");
-                if let Some(outcome) = Outcome::unreadable(envelope, &error) {
-                    self.outcome(outcome, None);
-                }
                 self.deferred
-                    .push(Deferred::Reject(delivery, error.to_string()));
+                    .push(Deferred::Reject(delivery, error.with_causes()));
             }
         }
     }

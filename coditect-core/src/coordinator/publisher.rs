@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::owner::Lost;
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome, TaskMessage};
-use crate::worker::Ended;
+use crate::worker::{Ended, tell_anew};
 
 /// How many envelopes may wait to be published.
 const WAITING: usize = 4096;
@@ -127,13 +127,21 @@ impl Publisher {
     /// Publishes a batch, however long it takes; says whether the bus is still there.
     async fn publish(&mut self, to: &Destination, returns: bool, mut batch: Vec<Envelope>) -> bool {
         let mut delay = FIRST_RETRY;
+        let mut is_gone = false;
         loop {
             let declared = match returns {
                 true => Ok(()),
                 false => self.declare(to).await,
             };
             let published = match declared {
-                Ok(()) => self.bus.publish_batch(to, batch).await,
+                Ok(()) => {
+                    if let (true, Destination::Queue(queue)) = (is_gone, to) {
+                        // With it went what had been published before.
+                        tell_anew(&*self.bus, queue, None).await;
+                        is_gone = false;
+                    }
+                    self.bus.publish_batch(to, batch).await
+                }
                 Err(error) => Err(PublishError::of_batch(error, batch)),
             };
             let Err(refused) = published else {
@@ -145,7 +153,10 @@ impl Publisher {
                 // Nobody listens to what only tells.
                 ErrorKind::NoRoute if !matches!(to, Destination::Queue(_)) => return true,
                 ErrorKind::NoRoute if returns => return self.give_back(refused).await,
-                ErrorKind::NoRoute => self.forget(to),
+                ErrorKind::NoRoute => {
+                    self.forget(to);
+                    is_gone = true;
+                }
                 ErrorKind::TooLarge | ErrorKind::Invalid if refused.envelopes().len() > 1 => {
                     // The error is that of one of them: each gets its own.
                     for envelope in refused.into_envelopes() {
@@ -155,7 +166,8 @@ impl Publisher {
                     }
                     return true;
                 }
-                ErrorKind::TooLarge | ErrorKind::Invalid => {
+                // A queue that somebody has made differently stays as it is until a person takes it away.
+                ErrorKind::TooLarge | ErrorKind::Invalid | ErrorKind::Conflict => {
                     return self.refuse(refused).await;
                 }
                 _ => {}

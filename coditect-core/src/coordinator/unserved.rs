@@ -17,7 +17,7 @@ impl Owner {
             .all()
             .filter(|class| {
                 let class = self.classes.get(*class);
-                !class.is_served() && !class.ready.is_empty()
+                class.is_unserved() && !class.ready.is_empty()
             })
             .collect();
         let mut unserved = Vec::new();
@@ -62,12 +62,15 @@ impl Owner {
         if active.machine.is_unserved(task) {
             return;
         }
-        tracing::warn!(
-            %run,
-            task = active.machine.path(task),
-            capability = %active.machine.requirement(task),
-            "no agent offers what the task needs; it waits for one, or for its deadline"
-        );
+        let class = self.classes.get_mut(active.machine.class(task));
+        if !std::mem::replace(&mut class.was_told, true) {
+            tracing::warn!(
+                %run,
+                task = active.machine.path(task),
+                capability = %class.requirement,
+                "no agent offers what tasks need; they wait for one, or for their deadlines"
+            );
+        }
         self.must(run, RecordKind::Unserved { task });
     }
 }

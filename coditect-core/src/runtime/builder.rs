@@ -224,6 +224,7 @@ impl RuntimeBuilder {
     /// Panics outside of a tokio runtime.
     pub async fn start(self) -> Result<Runtime, Error> {
         let private_bus = self.bus.as_ref().is_none_or(BusSource::is_private);
+        let owns_bus = self.bus.as_ref().is_none_or(BusSource::is_url);
         let private_registry = self
             .registry
             .as_ref()
@@ -327,7 +328,7 @@ impl RuntimeBuilder {
                 view,
                 requester: OnceCell::new(),
                 drain: self.drain,
-                private_bus,
+                owns_bus,
                 follows_queues,
                 closed: AtomicBool::new(false),
             }),

@@ -67,8 +67,8 @@ struct Inner {
     requester: OnceCell<Requester>,
     /// How long a drain may take.
     drain: Duration,
-    /// Whether the bus belongs to this runtime alone and is closed with it.
-    private_bus: bool,
+    /// Whether the bus was made by this runtime, and is closed with it.
+    owns_bus: bool,
     /// Whether agents of other processes show by their queues alone.
     follows_queues: bool,
     closed: AtomicBool,

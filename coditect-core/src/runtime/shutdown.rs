@@ -43,7 +43,7 @@ impl Runtime {
         }
         inner.submitter.ports().end();
         inner.view.close().await;
-        if inner.private_bus {
+        if inner.owns_bus {
             self.bus().close().await?;
         }
         if drained {

@@ -115,6 +115,11 @@ source! {
 }
 
 impl BusSource {
+    /// Says whether it is made here, and not by the caller.
+    pub(super) fn is_url(&self) -> bool {
+        matches!(&self.0, Source::Url(_))
+    }
+
     /// Opens it, with room for payloads of so many bytes and what an envelope says of them.
     pub(super) async fn open(&self, max_payload: usize) -> Result<Arc<dyn MessageBus>, Error> {
         let max_payload = max_payload.saturating_add(ENVELOPE_ROOM);

@@ -1,7 +1,7 @@
-//! What coordinators tell all workers.
+//! What is told to all on the control fanout.
 
 use coditect_bus::{Envelope, QueueName};
-use coditect_dag::{Attempt, RunId, TaskId};
+use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::KIND;
@@ -17,6 +17,23 @@ pub(crate) struct Control {
     pub(crate) stop: Vec<AttemptId>,
 }
 
+/// A queue of the bus that was made anew: what had been published to its predecessor is gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Anew {
+    pub(crate) anew: QueueName,
+    /// When it was made, by whoever found none at its start: what was handed out since then is not gone.
+    #[serde(default, rename = "at_ms", skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// What may be heard on the control fanout.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Notice {
+    Stop(Control),
+    Anew(Anew),
+}
+
 /// One attempt that is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct AttemptId {
@@ -29,7 +46,15 @@ impl Control {
     pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
         Ok(Envelope::json(self)?.with_header(KIND, "control"))
     }
+}
 
+impl Anew {
+    pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
+        Ok(Envelope::json(self)?.with_header(KIND, "control"))
+    }
+}
+
+impl Notice {
     pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {
         Ok(envelope.decode()?)
     }

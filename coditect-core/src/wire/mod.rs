@@ -17,9 +17,9 @@ use coditect_registry::{
 use coditect_telemetry::TraceContext;
 use semver::Version;
 
-pub(crate) use self::control::{AttemptId, Control};
+pub(crate) use self::control::{Anew, AttemptId, Control, Notice};
 pub(crate) use self::holding::{Echo, Holding, Said};
-pub(crate) use self::outcome::{Outcome, ReplyBody};
+pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};
 pub(crate) use self::probe::{PROBE, alive, probe};
 pub(crate) use self::task::{TaskMessage, message_id, request};
 

@@ -15,7 +15,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::worker::Ended;
 
 /// How one attempt of a task ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
@@ -51,38 +51,102 @@ pub(crate) enum ReplyBody {
     },
 }
 
+/// Several outcomes in one message.
+#[derive(Deserialize)]
+struct OutcomesBody {
+    outcomes: Vec<Box<RawValue>>,
+}
+
+/// An outcome that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// What can be made of it: its attempt has failed, if it can be told which it was.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) error: Error,
+}
+
 impl Outcome {
-    pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
+    /// Says that a message has several outcomes.
+    pub(crate) const SEVERAL: &'static str = "outcomes";
+
+    /// Writes it as one of several, or alone.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, Error> {
         let body = OutcomeBody {
             run: self.run,
             task: self.task,
             attempt: self.attempt,
             outcome: ReplyBody::of(&self.ended)?,
         };
-        Ok(Envelope::json(&body)?.with_header(KIND, "outcome"))
+        serde_json::to_vec(&body)
+            .map_err(|error| Error::invalid("the outcome cannot be written").with_source(error))
     }
 
-    /// What can be made of an outcome that cannot be read: its attempt has failed, if it can be told which
-    /// it was.
-    pub(crate) fn unreadable(envelope: &Envelope, error: &Error) -> Option<Self> {
-        let name: AttemptName = envelope.decode().ok()?;
-        let text = format!("the agent's outcome cannot be read: {error}");
-        Some(Self {
-            run: name.run,
-            task: name.task,
-            attempt: name.attempt,
-            ended: Ended::failed(Failure::new(FailureKind::Permanent, text)),
+    pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
+        Ok(Envelope::new(self.to_json()?)
+            .with_content_type(ContentType::JSON)
+            .with_header(KIND, "outcome"))
+    }
+
+    /// Puts several that were written into one message.
+    pub(crate) fn several<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Envelope {
+        let mut body = b"{\"outcomes\":[".to_vec();
+        for (index, one) in bodies.into_iter().enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(one);
+        }
+        body.extend_from_slice(b"]}");
+        Envelope::new(body)
+            .with_content_type(ContentType::JSON)
+            .with_header(KIND, Self::SEVERAL)
+    }
+
+    /// Reads a message of several outcomes, each by itself.
+    pub(crate) fn read_several(
+        envelope: &Envelope,
+    ) -> Result<Vec<Result<Self, Unreadable>>, Error> {
+        let body: OutcomesBody = envelope.decode()?;
+        let read = |one: Box<RawValue>| {
+            let body: Result<OutcomeBody, _> = serde_json::from_str(one.get());
+            body.map(Self::from_body).map_err(|error| {
+                let error =
+                    Error::invalid("one of several outcomes cannot be read").with_source(error);
+                let name = serde_json::from_str(one.get()).ok();
+                let outcome = name.map(|name| Self::of_unreadable(name, &error));
+                Unreadable { outcome, error }
+            })
+        };
+        Ok(body.outcomes.into_iter().map(read).collect())
+    }
+
+    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Unreadable> {
+        let body: Result<OutcomeBody, _> = envelope.decode();
+        body.map(Self::from_body).map_err(|error| {
+            let error = Error::from(error);
+            let name = envelope.decode().ok();
+            let outcome = name.map(|name| Self::of_unreadable(name, &error));
+            Unreadable { outcome, error }
         })
     }
 
-    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {
-        let body: OutcomeBody = envelope.decode()?;
-        Ok(Self {
+    fn from_body(body: OutcomeBody) -> Self {
+        Self {
             run: body.run,
             task: body.task,
             attempt: body.attempt,
             ended: body.outcome.into_ended(),
-        })
+        }
+    }
+
+    fn of_unreadable(name: AttemptName, error: &Error) -> Self {
+        let text = format!("the agent's outcome cannot be read: {error}");
+        Self {
+            run: name.run,
+            task: name.task,
+            attempt: name.attempt,
+            ended: Ended::failed(Failure::new(FailureKind::Permanent, text)),
+        }
     }
 }
 

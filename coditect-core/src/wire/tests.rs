@@ -216,7 +216,13 @@ fn a_request_is_as_documented() {
 #[test]
 fn control_and_progress_are_as_documented() {
     let control: Control = survives("control");
-    assert_eq!(control.to_envelope().unwrap().header(KIND), Some("control"));
+    let control = control.to_envelope().unwrap();
+    assert_eq!(control.header(KIND), Some("control"));
+    assert!(matches!(Notice::read(&control), Ok(Notice::Stop(_))));
+    let anew: Anew = survives("control-anew");
+    let anew = anew.to_envelope().unwrap();
+    assert_eq!(anew.header(KIND), Some("control"));
+    assert!(matches!(Notice::read(&anew), Ok(Notice::Anew(_))));
     let progress: Progress = survives("progress");
     assert_eq!(progress.run.to_string(), RUN_ID);
 }
@@ -286,7 +292,7 @@ fn what_is_added_later_is_ignored_and_a_new_kind_of_failure_is_an_error() {
 
     let mut control = value("control");
     control["later"] = json!(1);
-    assert!(Control::read(&Envelope::json(&control).unwrap()).is_ok());
+    assert!(Notice::read(&Envelope::json(&control).unwrap()).is_ok());
 
     let mut plan = value("plan");
     plan["later"] = json!(1);

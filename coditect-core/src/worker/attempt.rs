@@ -15,7 +15,7 @@ use crate::context::TaskContext;
 use crate::failure::{Failure, FailureKind, panic_text};
 
 /// How an attempt ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Ended {
     Output(Bytes),
     Plan(Bytes),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::{Consumer, Delivery, QueueName, QueueSpec, Subscription};
+use coditect_bus::{Consumer, Delivery, ErrorKind, QueueName, QueueSpec, Subscription};
 use coditect_registry::Capability;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use super::anew::tell_anew;
 use super::hosted::{Hosted, Slot};
 use super::pass_on::give_up_waiting;
 use super::request::request;
@@ -29,14 +30,16 @@ pub(super) async fn start(
     capability: &Capability,
 ) -> Result<(), Error> {
     let queue = wire::queue_of(capability)?;
-    worker
-        .services
-        .ports
-        .bus
-        .declare(QueueSpec::new(queue.clone()))
-        .await?;
+    let bus = &worker.services.ports.bus;
+    let now = worker.services.ports.clock.now();
+    let before = bus.stats(&queue).await;
+    let is_anew = before.is_err_and(|error| error.kind() == ErrorKind::NoRoute);
+    bus.declare(QueueSpec::new(queue.clone())).await?;
     let subscription = subscription(&queue, hosted);
-    let consumer = worker.services.ports.bus.subscribe(subscription).await?;
+    let consumer = bus.subscribe(subscription).await?;
+    if is_anew {
+        tell_anew(&**bus, &queue, Some(now)).await;
+    }
     let (worker, hosted) = (Arc::clone(worker), Arc::clone(hosted));
     let tracker = worker.tracker.clone();
     let stop = hosted.standing.taking().clone();
@@ -126,8 +129,13 @@ async fn resubscribe(
             Err(error) => Err(error),
         };
         match subscribed {
-            Ok(consumer) => return Some(consumer),
-            Err(error) if error.kind() == coditect_bus::ErrorKind::Closed => return None,
+            Ok(consumer) => {
+                // Only the end of its queue ends a subscription.
+                stop.run_until_cancelled(tell_anew(&**bus, queue, None))
+                    .await?;
+                return Some(consumer);
+            }
+            Err(error) if error.kind() == ErrorKind::Closed => return None,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%queue, error, "cannot subscribe; trying again");

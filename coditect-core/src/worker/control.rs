@@ -1,4 +1,4 @@
-//! Listening for what coordinators want stopped.
+//! Listening for what is told to all: what coordinators want stopped, and which queues were made anew.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use coditect_bus::{ErrorKind, Subscription};
 use super::Worker;
 use super::consume::{RESUBSCRIBE, settle};
 use crate::error::Error;
-use crate::wire::{self, Control};
+use crate::wire::{self, Notice};
 
 /// Listens until, at the end, every attempt has ended.
 pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
@@ -28,8 +28,9 @@ pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
                     }
                     continue;
                 };
-                match Control::read(delivery.envelope()) {
-                    Ok(control) => listener.obey(&control),
+                match Notice::read(delivery.envelope()) {
+                    Ok(Notice::Stop(control)) => listener.obey(&control),
+                    Ok(Notice::Anew(notice)) => listener.heard_of(notice),
                     Err(error) => {
                         tracing::warn!(%error, "an unreadable control message was dropped");
                     }

@@ -1,5 +1,6 @@
 //! The worker: agents of this process, the slots they work in, and where their tasks come from.
 
+mod anew;
 mod attempt;
 mod claim;
 mod consume;
@@ -15,16 +16,18 @@ mod running;
 mod stand_in;
 mod standing;
 mod task;
+mod tell;
 
 use std::sync::Arc;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
 use coditect_resilience::SplitMix;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
 pub(crate) use self::hosted::{Away, Hosted, Slot};
 pub(crate) use self::local::LocalJob;
@@ -33,9 +36,10 @@ pub(crate) use self::standing::Reported;
 use self::attempt::Bounds;
 use self::claim::Claims;
 use self::running::Running;
+use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
-use crate::wire::Control;
+use crate::wire::{Anew, Control};
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -58,6 +62,9 @@ pub(crate) struct Worker {
     /// Told when an agent has said something of itself.
     reported: Notify,
     randomness: SplitMix,
+    tellers: Arc<Tellers>,
+    /// Tells the owners of this process which queues were made anew.
+    anew: broadcast::Sender<Anew>,
     default_tenant: Arc<str>,
 }
 
@@ -80,6 +87,8 @@ impl Worker {
             claims: Arc::default(),
             reported: Notify::new(),
             randomness: SplitMix::new(),
+            tellers: Arc::default(),
+            anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }

@@ -67,7 +67,6 @@ pub(super) async fn publish_outcome(
     Told::NotNow
 }
 
-/// Publishes until the bus has taken it, has refused it for good, or has had its time.
 async fn publish(
     bus: &dyn MessageBus,
     queue: &QueueName,
@@ -76,8 +75,16 @@ async fn publish(
     let unwritable = |error: Error| {
         coditect_bus::Error::new(ErrorKind::Invalid, "it cannot be written").with_source(error)
     };
+    publish_envelope(bus, queue, outcome.to_envelope().map_err(unwritable)?).await
+}
+
+/// Publishes until the bus has taken it, has refused it for good, or has had its time.
+pub(super) async fn publish_envelope(
+    bus: &dyn MessageBus,
+    queue: &QueueName,
+    envelope: Envelope,
+) -> Result<(), coditect_bus::Error> {
     let to = Destination::Queue(queue.clone());
-    let envelope: Envelope = outcome.to_envelope().map_err(unwritable)?;
     let mut delay = FIRST_RETRY;
     let mut tries = 0;
     loop {

@@ -27,7 +27,7 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
             return pass_on(&worker, delivery).await;
         }
         Ok(_) => {}
-        Err(error) => return settle(delivery.reject(error.to_string())).await,
+        Err(error) => return settle(delivery.reject(error.with_causes())).await,
     }
     let correlation = envelope.correlation_id().cloned();
     let deadline = envelope.expires_at().map(Into::into);

@@ -14,7 +14,7 @@ use super::consume::{RESUBSCRIBE, settle};
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
 use super::pass_on::pass_on;
-use super::report::{Told, publish_outcome};
+use super::report::Told;
 use super::running::AttemptName;
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::failure::{Failure, FailureKind};
@@ -26,7 +26,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         Ok(message) => message,
         Err(error) => {
             tracing::warn!(queue = %delivery.queue(), %error, "an unreadable task was set aside");
-            return settle(delivery.reject(error.to_string())).await;
+            return settle(delivery.reject(error.with_causes())).await;
         }
     };
     let name = AttemptName {
@@ -39,6 +39,9 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     };
     if worker.running.is_stopped(&name) {
         return settle(delivery.ack()).await;
+    }
+    if worker.tellers.is_gone(&name.owner) {
+        return settle(delivery.reject(nobody_asks(&name))).await;
     }
     if !slot.hosted().offers(&message.requirement) {
         return pass_on(&worker, delivery).await;
@@ -88,6 +91,11 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     worker.end(&hosted, &name, attempted, hold).await;
 }
 
+fn nobody_asks(name: &AttemptName) -> String {
+    let queue = &name.owner;
+    format!("nobody takes its outcome: the queue `{queue}` is gone")
+}
+
 impl Worker {
     /// Runs a handler, and claims its attempt when the delivery was held for long.
     async fn hold(
@@ -115,7 +123,13 @@ impl Worker {
     }
 
     /// Tells how an attempt ended, and settles its delivery if there still is one.
-    async fn end(&self, hosted: &Hosted, name: &AttemptName, attempted: Attempted, hold: Hold) {
+    async fn end(
+        self: &Arc<Self>,
+        hosted: &Hosted,
+        name: &AttemptName,
+        attempted: Attempted,
+        hold: Hold,
+    ) {
         let running = &self.running;
         // The end of this process or agent is no failure of the task, which goes on elsewhere.
         let ends = running.is_halted() || hosted.standing.is_superseded();
@@ -131,7 +145,6 @@ impl Worker {
             attempt: name.attempt.attempt,
             ended,
         };
-        let bus = &*self.services.ports.bus;
         match hold {
             Hold::Lost => {}
             // Nobody else would get it from a queue that may be gone.
@@ -145,14 +158,11 @@ impl Worker {
             Hold::Delivery(delivery) if delivery.is_lost() => {}
             Hold::Delivery(delivery) if abandoned => settle(delivery.nack(Duration::ZERO)).await,
             Hold::Delivery(delivery) => {
-                match publish_outcome(bus, &name.owner, &outcome(attempted.ended)).await {
+                match self.tell(&name.owner, &outcome(attempted.ended)).await {
                     Told::Confirmed => settle(delivery.ack()).await,
                     Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
                     Told::NobodyAsks => {
-                        let queue = &name.owner;
-                        let reason =
-                            format!("nobody takes its outcome: the queue `{queue}` is gone");
-                        settle(delivery.reject(reason)).await;
+                        settle(delivery.reject(nobody_asks(name))).await;
                     }
                 }
             }
@@ -166,7 +176,7 @@ impl Worker {
                 };
                 // Nobody else will tell it: it is told until the bus takes it, or this process is to end.
                 let outcome = outcome(ended);
-                while publish_outcome(bus, &name.owner, &outcome).await == Told::NotNow
+                while self.tell(&name.owner, &outcome).await == Told::NotNow
                     && !running.is_stopped(name)
                     && !running.is_halted()
                 {}

@@ -56,6 +56,8 @@ mod error;
 mod inbox;
 mod memory;
 mod partition;
+#[cfg(feature = "persistent")]
+mod persistent;
 mod record;
 mod run;
 mod watch;
@@ -64,6 +66,8 @@ pub use error::{Error, ErrorKind};
 pub use inbox::{Batch, Command, InboxEntry, Request};
 pub use memory::{MemoryConfig, MemoryJournal};
 pub use partition::{FencingToken, Partition, PartitionCount, PartitionLease, partition_of};
+#[cfg(feature = "persistent")]
+pub use persistent::{StoreJournal, StoreJournalConfig};
 pub use record::{Record, RecordKind, Seq, Settlement};
 pub use run::{
     DEFAULT_TENANT, EventPage, RunCounts, RunFilter, RunLog, RunState, RunSummary, Submission,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -46,6 +47,8 @@ struct Inner {
     /// The phase, times two, plus one if every call may pass: a mirror of the machine, written under its lock.
     gate: AtomicU64,
     machine: Mutex<BreakerMachine>,
+    /// Its table has been told that it closed, and has not looked yet.
+    is_returning: AtomicBool,
 }
 
 /// What many breakers have in common.
@@ -58,6 +61,8 @@ pub(super) struct BreakerSettings {
     pub(super) observer: Arc<dyn BreakerObserver>,
     /// Where the names of breakers go whose state other processes want to know.
     pub(super) outbox: Option<mpsc::Sender<Arc<str>>>,
+    /// Where the names of breakers go that closed, for their table; each at most once, so that it stays bounded.
+    pub(super) returns: Option<Arc<Mutex<Vec<Arc<str>>>>>,
 }
 
 impl BreakerSettings {
@@ -68,6 +73,7 @@ impl BreakerSettings {
             randomness: Arc::new(SplitMix::new()),
             observer: Arc::new(()),
             outbox: None,
+            returns: None,
         }
     }
 }
@@ -86,6 +92,7 @@ impl Breaker {
                 name,
                 gate: AtomicU64::new(gate(&machine)),
                 machine: Mutex::new(machine),
+                is_returning: AtomicBool::new(false),
                 settings,
             }),
         }
@@ -227,6 +234,12 @@ impl Breaker {
         self.step(Cause::Shared, adopt);
     }
 
+    /// Tells whether it is closed now, after which its table will be told again when it closes the next time.
+    pub(super) fn has_returned(&self) -> bool {
+        self.inner.is_returning.store(false, SeqCst);
+        self.state() == BreakerState::Closed
+    }
+
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.inner) > 1
     }
@@ -262,6 +275,11 @@ impl Breaker {
             .settings
             .observer
             .on_transition(self.name(), transition);
+        if let (BreakerState::Closed, Some(returns)) = (to, &self.inner.settings.returns)
+            && !self.inner.is_returning.swap(true, SeqCst)
+        {
+            returns.lock().push(Arc::clone(&self.inner.name));
+        }
         if let (Cause::Outcomes, Some(outbox)) = (cause, &self.inner.settings.outbox) {
             // A full outbox loses the notice: others find out by themselves, and no call waits.
             let _ = outbox.try_send(Arc::clone(&self.inner.name));

@@ -1,6 +1,6 @@
 //! Many breakers, one for each key, in bounded memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use super::observer::BreakerObserver;
 use super::policy::BreakerPolicy;
 use crate::error::Error;
 use crate::random::Randomness;
+use crate::sync::Mutex;
 
 /// Keeps a breaker for each key (an agent, a capability, an endpoint), and never more than its capacity.
 ///
@@ -21,8 +22,9 @@ use crate::random::Randomness;
 /// any closed one that no call is using, any closed one, and only then one that is open, half-open or
 /// forced. What it forgets begins closed if it comes back. A look-up of a known key takes a lock that readers share.
 ///
-/// To find a place it goes round its keys once at most (the CLOCK algorithm of page replacement: Corbató, 1968), and
-/// as a rule a step or two. Only where nearly all keys are open does each new one cost a full round.
+/// To find a place it goes round its closed keys as a clock's hand does (the CLOCK algorithm of page replacement: Corbató,
+/// 1968), 64 steps at most, so that of many that are all in use the best of 64 goes. What it finds tripped it sets aside until
+/// that closes, so that each trip is paid for once: new keys cost little even where nearly all others are open.
 ///
 /// ```
 /// use coditect_resilience::{BreakerPolicy, BreakerState, Breakers};
@@ -44,20 +46,29 @@ pub struct Breakers {
 struct Inner {
     settings: Arc<BreakerSettings>,
     capacity: usize,
+    /// The names of breakers that closed since the last new key.
+    returns: Arc<Mutex<Vec<Arc<str>>>>,
     table: RwLock<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    places: HashMap<Arc<str>, usize>,
+    places: HashMap<Arc<str>, u32>,
     slots: Vec<Slot>,
-    hand: usize,
+    /// The places over which the hand goes, the next one first.
+    ring: VecDeque<u32>,
+    /// The places that were found tripped, the longest ago first, each with the count of its setting aside. Those whose
+    /// slot no longer bears that count are back in the ring.
+    aside: VecDeque<(u32, u64)>,
+    set_aside: u64,
 }
 
 struct Slot {
     breaker: Breaker,
     /// Asked for since the hand last passed.
     is_recent: AtomicBool,
+    /// The count of its setting aside; such a slot is not in the ring.
+    aside: Option<u64>,
 }
 
 impl Breakers {
@@ -65,19 +76,24 @@ impl Breakers {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidPolicy`](crate::ErrorKind::InvalidPolicy) if the capacity is zero.
+    /// [`ErrorKind::InvalidPolicy`](crate::ErrorKind::InvalidPolicy) if the capacity is zero or above 2³² − 1.
     pub fn new(policy: BreakerPolicy, capacity: usize) -> Result<Self, Error> {
-        if capacity == 0 {
-            return Err(Error::invalid_policy("there is room for no breaker"));
+        if capacity == 0 || u32::try_from(capacity).is_err() {
+            return Err(Error::invalid_policy(
+                "there is room for no breaker, or for more than can be counted",
+            ));
         }
         Ok(Self::with(BreakerSettings::new(policy), capacity))
     }
 
-    fn with(settings: BreakerSettings, capacity: usize) -> Self {
+    fn with(mut settings: BreakerSettings, capacity: usize) -> Self {
+        let returns = Arc::default();
+        settings.returns = Some(Arc::clone(&returns));
         Self {
             inner: Arc::new(Inner {
                 settings: Arc::new(settings),
                 capacity,
+                returns,
                 table: RwLock::default(),
             }),
         }
@@ -118,6 +134,8 @@ impl Breakers {
                 return breaker;
             }
             let breaker = Breaker::with_settings(key.into(), Arc::clone(&self.inner.settings));
+            let returned = std::mem::take(&mut *self.inner.returns.lock());
+            table.bring_back(&returned);
             (breaker.clone(), table.insert(breaker, self.inner.capacity))
         };
         if let Some(evicted) = evicted {
@@ -132,7 +150,7 @@ impl Breakers {
     pub fn peek(&self, key: &str) -> Option<Breaker> {
         let table = self.inner.table.read();
         let place = table.places.get(key)?;
-        Some(table.slots[*place].breaker.clone())
+        Some(table.slots[*place as usize].breaker.clone())
     }
 
     /// Returns the number of keys that are known.
@@ -173,7 +191,7 @@ impl Breakers {
 
 impl Table {
     fn find(&self, key: &str) -> Option<Breaker> {
-        let slot = &self.slots[*self.places.get(key)?];
+        let slot = &self.slots[*self.places.get(key)? as usize];
         // Written only when it changes, so that readers do not take the line from each other.
         if !slot.is_recent.load(Ordering::Relaxed) {
             slot.is_recent.store(true, Ordering::Relaxed);
@@ -187,34 +205,79 @@ impl Table {
         let slot = Slot {
             breaker,
             is_recent: AtomicBool::new(true),
+            aside: None,
         };
         if self.slots.len() < capacity {
-            self.places.insert(name, self.slots.len());
+            // The capacity was checked to fit.
+            let place = self.slots.len() as u32;
             self.slots.push(slot);
+            self.places.insert(name, place);
+            self.ring.push_back(place);
             return None;
         }
         let place = self.victim();
-        let old = std::mem::replace(&mut self.slots[place], slot);
+        let old = std::mem::replace(&mut self.slots[place as usize], slot);
         self.places.remove(old.breaker.shared_name());
         self.places.insert(name, place);
+        self.ring.push_back(place);
         Some(old.breaker)
     }
 
-    /// Finds the slot that is missed the least, going round once at most.
-    fn victim(&mut self) -> usize {
-        let mut best = (Worth::Tripped, self.hand);
-        for _ in 0..self.slots.len() {
-            let place = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len();
-            let worth = self.slots[place].worth();
-            if worth == Worth::Idle {
-                return place;
-            }
-            if worth < best.0 {
-                best = (worth, place);
+    /// Takes the place out whose breaker is missed the least.
+    fn victim(&mut self) -> u32 {
+        const STEPS: usize = 64;
+        let (mut best, mut steps) = (None, 0);
+        while steps < self.ring.len().min(STEPS)
+            && let Some(place) = self.ring.pop_front()
+        {
+            match self.slots[place as usize].worth() {
+                Worth::Idle => return place,
+                Worth::Tripped => self.put_aside(place),
+                worth => {
+                    self.ring.push_back(place);
+                    steps += 1;
+                    if best.is_none_or(|(least, _)| worth < least) {
+                        best = Some((worth, place));
+                    }
+                }
             }
         }
-        best.1
+        if let Some((_, place)) = best {
+            // It is one of the last few that were put back.
+            let at = self.ring.iter().rposition(|other| *other == place);
+            at.and_then(|at| self.ring.remove(at));
+            return place;
+        }
+        let tripped = std::iter::from_fn(|| self.aside.pop_front())
+            .find(|(place, count)| self.slots[*place as usize].aside == Some(*count));
+        tripped
+            .expect("a slot is in the ring or aside, and a table has a slot")
+            .0
+    }
+
+    fn put_aside(&mut self, place: u32) {
+        self.set_aside += 1;
+        self.slots[place as usize].aside = Some(self.set_aside);
+        self.aside.push_back((place, self.set_aside));
+        // Of those that came back in the meantime a mark is left; there are never more of them than slots.
+        if self.aside.len() > 2 * self.slots.len() {
+            let slots = &self.slots;
+            self.aside
+                .retain(|(place, count)| slots[*place as usize].aside == Some(*count));
+        }
+    }
+
+    /// Puts those back into the ring that were set aside and have closed since.
+    fn bring_back(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            let Some(place) = self.places.get(name) else {
+                continue;
+            };
+            let slot = &mut self.slots[*place as usize];
+            if slot.breaker.has_returned() && slot.aside.take().is_some() {
+                self.ring.push_back(*place);
+            }
+        }
     }
 }
 

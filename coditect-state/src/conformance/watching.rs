@@ -37,6 +37,26 @@ pub async fn r16_change_between_watch_and_wait_is_not_lost(store: &dyn StateStor
     patiently("a watch whose first wait was dropped", watch.changed()).await
 }
 
+/// Checks R16 for one who reads as soon as it is told.
+pub async fn r16_a_reported_change_can_be_read(store: &dyn StateStore) -> Result<()> {
+    for round in 0..20 {
+        let (key, expected) = (format!("round {round}"), "1");
+        let mut watch = store.watch(key.as_bytes()).await?;
+        let wait = async {
+            while read(store, &key).await?.as_deref() != Some(expected) {
+                watch.changed().await?;
+            }
+            Ok(())
+        };
+        let entries = [(&*key, expected)];
+        let write = put(store, &entries);
+        let (waited, written) = futures::join!(patiently("a change to read", wait), write);
+        waited?;
+        written?;
+    }
+    Ok(())
+}
+
 /// Checks R16 for the other ways to change a key.
 pub async fn r16_watch_fires_on_cleared_range_and_stamped_value(
     store: &dyn StateStore,

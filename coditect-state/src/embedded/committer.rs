@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::Core;
-use super::conflicts::Conflicts;
+use super::conflicts::{Changes, Conflicts};
 use super::error::Fault;
 use super::file::{Last, Opening};
 use super::group::{self, Outcome, Pending, Unwritten};
@@ -142,27 +142,33 @@ impl Committer {
     /// Makes a commit known, then answers those who wait for it.
     fn committed(&mut self, outcome: Outcome) {
         self.last = outcome.last;
-        let mut watches = self.core.watches.lock();
-        if !watches.is_empty() {
-            for changes in &outcome.changes {
-                for key in &changes.keys {
-                    watches.notify(key);
-                }
-                for (begin, end) in &changes.ranges {
-                    watches.notify_all(|key| begin <= key && key < end);
-                }
-            }
-        }
-        drop(watches);
-        for ((_, version), changes) in outcome.accepted.iter().zip(outcome.changes) {
+        let accepted = outcome.accepted.iter();
+        for ((_, version), changes) in accepted.zip(&outcome.changes) {
             self.conflicts.note(*version, changes);
         }
         let floor = self.conflicts.bound();
         let oldest = self.core.snapshots.publish(self.last.version, floor);
+        // Only now, since who is told reads at once.
+        self.notify(&outcome.changes);
         self.conflicts.forget_until(oldest);
         debug_assert!(self.conflicts.floor() <= self.last.version);
         for (pending, version) in outcome.accepted {
             pending.answer(Ok(version));
+        }
+    }
+
+    fn notify(&self, changed: &[Changes]) {
+        let mut watches = self.core.watches.lock();
+        if watches.is_empty() {
+            return;
+        }
+        for changes in changed {
+            for key in &changes.keys {
+                watches.notify(key);
+            }
+            for (begin, end) in &changes.ranges {
+                watches.notify_all(|key| begin <= key && key < end);
+            }
         }
     }
 

@@ -85,14 +85,15 @@ impl Conflicts {
     }
 
     /// Takes note of what a commit has changed.
-    pub(super) fn note(&mut self, version: CommitVersion, changes: Changes) {
+    pub(super) fn note(&mut self, version: CommitVersion, changes: &Changes) {
         for key in &changes.keys {
             self.keys.insert(key.clone(), version);
         }
-        for (begin, end) in changes.ranges {
-            self.ranges.push_back((version, begin, end));
+        for (begin, end) in &changes.ranges {
+            let range = (version, begin.clone(), end.clone());
+            self.ranges.push_back(range);
         }
-        self.log.push_back((version, changes.keys));
+        self.log.push_back((version, changes.keys.clone()));
     }
 
     /// Forgets commits that are too many, and returns from which state on transactions can be judged.
@@ -153,8 +154,8 @@ mod tests {
     #[test]
     fn what_changed_after_it_was_read_conflicts() {
         let mut conflicts = Conflicts::new(10, at(0));
-        conflicts.note(at(1), changes(&["b"], &[]));
-        conflicts.note(at(2), changes(&[], &[("m", "p")]));
+        conflicts.note(at(1), &changes(&["b"], &[]));
+        conflicts.note(at(2), &changes(&[], &[("m", "p")]));
         for (reads, read_at, fine) in [
             (reads(&["b"], &[]), 0, false),
             (reads(&["b"], &[]), 1, true),
@@ -178,7 +179,7 @@ mod tests {
     fn what_nobody_reads_is_forgotten() {
         let mut conflicts = Conflicts::new(3, at(0));
         for batch in 1..=10 {
-            conflicts.note(at(batch), changes(&["a", "b"], &[("x", "y")]));
+            conflicts.note(at(batch), &changes(&["a", "b"], &[("x", "y")]));
         }
         assert_eq!(conflicts.bound(), at(7));
         assert!(conflicts.check(&reads(&["z"], &[]), at(6)).is_err());

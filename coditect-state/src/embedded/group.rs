@@ -102,11 +102,7 @@ pub(super) fn write(
             let version = CommitVersion::new(batch, order);
             let pending = current.insert(pending);
             let applied = apply(&mut data, &pending.draft.writes, version)?;
-            let names = Changes {
-                keys: applied.keys.clone(),
-                ranges: applied.ranges.clone(),
-            };
-            within.note(version, names);
+            within.note(version, &applied);
             changes.push(applied);
             accepted.extend(current.take().map(|pending| (pending, version)));
         }

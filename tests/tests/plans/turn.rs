@@ -1,5 +1,7 @@
 //! Whose turn it is: priorities within a run and among runs, slots, the window of the bus.
 
+use std::time::Duration;
+
 use coditect_core::prelude::*;
 use coditect_core::{Dispatch, Error};
 
@@ -81,6 +83,8 @@ async fn among_runs_the_urgent_come_first_and_the_others_are_not_starved() -> Re
                 runs.push(run.await?);
             }
         }
+        // Paused time passes only when there is nothing left to do: every run has been taken up.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         gate.open(1);
         within(first.result()).await?;
         for run in &runs {

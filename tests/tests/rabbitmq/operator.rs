@@ -10,7 +10,8 @@ use coditect_harness::{RabbitMq, required};
 use serde_json::json;
 
 use crate::place::{
-    Gate, WORK, coordinator, failure, numbers, runtime, vhost, within, work, worker,
+    Gate, QUEUE, WORK, at_broker, coordinator, failure, numbers, runtime, vhost, within, work,
+    worker,
 };
 use crate::process::until;
 
@@ -31,6 +32,43 @@ async fn shut_down(runtimes: impl IntoIterator<Item = Runtime>) {
     for runtime in runtimes {
         within(runtime.shutdown()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_the_deletion_of_its_capability_queue() {
+    let Some(vhost) = vhost().await else { return };
+    let gate = Gate::closed();
+    let worker = worker(&vhost, 4, &gate).await;
+    let coordinator = coordinator(&vhost).await;
+    let run = under_way(&coordinator, &gate).await;
+    for priority in 0..3 {
+        vhost
+            .delete_queue(&at_broker(QUEUE, priority))
+            .await
+            .unwrap();
+    }
+    ends_rightly(run, &gate).await;
+    shut_down([coordinator, worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_the_deletion_of_its_capability_queue_while_nobody_works() {
+    let Some(vhost) = vhost().await else { return };
+    let gate = Gate::closed();
+    let first = worker(&vhost, 4, &gate).await;
+    let coordinator = coordinator(&vhost).await;
+    let run = under_way(&coordinator, &gate).await;
+    // Its handlers are told to stop, and their tasks wait in the queue.
+    let _ = within(first.shutdown()).await;
+    for priority in 0..3 {
+        vhost
+            .delete_queue(&at_broker(QUEUE, priority))
+            .await
+            .unwrap();
+    }
+    let second = worker(&vhost, 4, &gate).await;
+    ends_rightly(run, &gate).await;
+    shut_down([coordinator, second]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

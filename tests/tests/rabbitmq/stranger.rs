@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use coditect_core::bus::{DeadLetter, DeadLetterReason};
+use coditect_core::bus::{
+    DeadLetter, DeadLetterReason, MessageBus, QueueKind, QueueSpec, RabbitMqBus, Subscription,
+};
 use coditect_core::prelude::*;
 use coditect_core::{ErrorKind, FailureKind};
+use coditect_harness::Vhost;
 use serde_json::json;
 
 use crate::place::{
@@ -73,6 +76,48 @@ async fn what_is_no_task_is_set_aside_with_its_reason_and_work_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_outcome_is_set_aside_with_its_reason_and_the_run_goes_on() {
+    let Some(vhost) = vhost().await else { return };
+    let gate = Gate::closed();
+    let worker = worker(&vhost, 4, &gate).await;
+    let coordinator = coordinator(&vhost).await;
+    let run = coordinator.submit_plan(numbers(8)).await.unwrap();
+    gate.has_begun(4).await;
+    let (at, name) = outcome_queue(&vhost).await;
+    let stray = br#"{"run":"0192d3c0-7a5e-7cc3-98c4-dc0c0c07398f","task":0,"attempt":1,"outcome":{"output":1}}"#;
+    let headers = json!({"headers": {"coditect-kind": "outcome"}});
+    vhost.publish(&at, json!({}), &[0, 255, 7]).await.unwrap();
+    vhost
+        .publish(&at, headers.clone(), b"{\"run\": 7}")
+        .await
+        .unwrap();
+    // Of a run that nobody knows: it is done with.
+    vhost.publish(&at, headers, stray).await.unwrap();
+    gate.let_through(8);
+    assert_eq!(within(run.result()).await.unwrap().len(), 8);
+    let letters = set_aside(&**coordinator.bus(), &queue(&name), 2).await;
+    for letter in &letters {
+        assert!(words(letter).contains("does not decode"), "{letter:?}");
+    }
+    until("the stray outcome is gone", async || {
+        vhost.depth(&at).await.unwrap() == 0
+    })
+    .await;
+    shut_down([coordinator, worker]).await;
+}
+
+/// The only outcome queue that there is: at the broker, and on the bus.
+async fn outcome_queue(vhost: &Vhost<'_>) -> (String, String) {
+    let queues = vhost.queues().await.unwrap();
+    let mut outcomes = queues.iter().filter_map(|at| {
+        let name = at.strip_prefix("coditect.")?.strip_suffix(".p1.v1")?;
+        name.starts_with("outcome.")
+            .then(|| (at.clone(), name.to_owned()))
+    });
+    outcomes.next().expect("an outcome queue")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_on_the_control_fanout_is_survived_and_cancels_get_through() {
     let Some(vhost) = vhost().await else { return };
     let gate = Gate::closed();
@@ -129,6 +174,29 @@ async fn a_worker_does_not_start_on_a_queue_that_somebody_made_differently() {
         text.contains(QUEUE) && text.contains("other arguments"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_fails_with_its_reason_where_its_queue_was_made_differently() {
+    let Some(vhost) = vhost().await else { return };
+    // Somebody who was told to use queues of another kind.
+    let builder = RabbitMqBus::builder(vhost.url()).with_queue_kind(QueueKind::Classic);
+    let theirs = builder.connect().await.unwrap();
+    theirs.declare(QueueSpec::new(queue(QUEUE))).await.unwrap();
+    let _consumer = theirs
+        .subscribe(Subscription::queue(queue(QUEUE)))
+        .await
+        .unwrap();
+    let coordinator = coordinator(&vhost).await;
+    let run = coordinator.submit(&WORK, 1).await.unwrap();
+    let told = failure(within(run.result()).await);
+    let text = told.to_string();
+    assert!(
+        text.contains(QUEUE) && text.contains("other arguments"),
+        "{text}"
+    );
+    within(coordinator.shutdown()).await.unwrap();
+    theirs.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,6 +93,27 @@ async fn workers_of_a_kind_share_the_work() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_task_waits_for_long_behind_a_busy_worker_while_another_is_free() {
+    let Some(vhost) = vhost().await else { return };
+    let (stuck, free) = (Gate::closed(), Gate::open());
+    let busy = worker(&vhost, 1, &stuck).await;
+    let coordinator = coordinator(&vhost).await;
+    let first = coordinator.submit(&WORK, 0).await.unwrap();
+    stuck.has_begun(1).await;
+    // Some of these are at hand for the busy one before there is another.
+    let run = coordinator.submit_plan(numbers(10)).await.unwrap();
+    let other = worker(&vhost, 1, &free).await;
+    assert_eq!(within(run.result()).await.unwrap().len(), 10);
+    assert_eq!(stuck.begun().len(), 1);
+    stuck.let_through(1);
+    within(first.result()).await.unwrap();
+    within(coordinator.shutdown()).await.unwrap();
+    for worker in [busy, other] {
+        within(worker.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_waits_beyond_its_deadline_is_not_begun() {
     let Some(vhost) = vhost().await else { return };
     let gate = Gate::closed();

@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn a_tripped_key_is_never_forgotten_before_a_closed_one_and_the_table_stays_bounded(
         capacity in 1_usize..12,
-        steps in prop::collection::vec((0_u32..20, prop::bool::weighted(0.2), prop::bool::weighted(0.1)), 0..200),
+        steps in prop::collection::vec((0_u32..20, 0_u8..10, prop::bool::weighted(0.1)), 0..300),
     ) {
         let evicted = Arc::new(Evicted::default());
         let breakers = table(capacity).with_observer(evicted.clone());
@@ -115,8 +115,11 @@ proptest! {
                 prop_assert!(gone != key);
                 prop_assert!(!any_closed || state == BreakerState::Closed);
             }
-            if trips {
-                breaker.force_open();
+            match trips {
+                0..2 => breaker.force_open(),
+                2..4 => breaker.reset(),
+                4 => held.clear(),
+                _ => {}
             }
             if holds {
                 held.push(breaker);
@@ -133,4 +136,37 @@ fn randomness_and_name_reach_each_breaker() {
     let left = breakers.breaker("a").open_left().unwrap();
     // Equal jitter with nothing random is half of 500 ms.
     assert!(left <= Duration::from_millis(250), "{left:?}");
+}
+
+#[test]
+fn what_closed_again_goes_before_what_is_still_open() {
+    let breakers = table(10);
+    let open = |from: u32, to: u32| {
+        (from..to).for_each(|key| breakers.breaker(&key.to_string()).force_open())
+    };
+    open(0, 10);
+    for round in 0..100 {
+        // All are set aside by now, and one of them closes.
+        let back = (round % 10).to_string();
+        let Some(breaker) = breakers.peek(&back) else {
+            continue;
+        };
+        breaker.reset();
+        drop(breaker);
+        breakers.breaker("new").force_open();
+        assert!(
+            breakers.peek(&back).is_none(),
+            "{back} was the only closed one"
+        );
+        assert_eq!(breakers.tripped().len(), 10);
+        breakers.breaker("new").reset();
+        breakers.breaker(&back).force_open();
+        assert!(breakers.peek("new").is_none());
+    }
+    let table = breakers.inner.table.read();
+    assert!(
+        table.aside.len() <= 2 * table.slots.len(),
+        "{}",
+        table.aside.len()
+    );
 }

@@ -1,6 +1,6 @@
 //! Nanoseconds per record appended to a `MemoryJournal`, against a bare `Vec` behind a mutex.
 //!
-//! `cargo bench -p coditect-dag --bench journal` prints, for several sizes of a batch and ways in which
+//! It prints, for several sizes of a batch and ways in which
 //! runs alternate within it, the cost of making the records and appending them, and the same for pushing
 //! them to one vector under one lock per batch.
 
@@ -90,7 +90,7 @@ fn bare(runs: usize, stride: u32, size: u32) -> Duration {
     took
 }
 
-fn main() {
+pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");

@@ -1,0 +1,92 @@
+//! A partition's inbox: entries in the order of their commits, until an append takes them out.
+
+use coditect_state::{Result, StateStoreExt, Transaction, Tx};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::StoreJournal;
+use super::error::{corrupt, unknown_run};
+use super::head::{self};
+use crate::RunId;
+use crate::journal::{Command, Error, InboxEntry, Partition, PartitionLease, Request, Seq};
+
+/// Is an entry as it lies in the store; a submission lies elsewhere.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EntryRow {
+    pub(super) run: RunId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command: Option<Command>,
+}
+
+impl EntryRow {
+    pub(super) const fn is_submission(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+impl StoreJournal {
+    /// Puts an entry into the inbox, as the last of all at commit.
+    pub(super) fn arrive(
+        &self,
+        tx: &mut dyn Transaction,
+        partition: Partition,
+        run: RunId,
+        command: Option<Command>,
+    ) -> Result<()> {
+        let row = head::encode(&EntryRow { run, command })?;
+        tx.set_stamped_key(self.keys.new_entry(partition), row)?;
+        let stamp = coditect_state::Stamped::new("", 0, "");
+        tx.set_stamped_value(&self.keys.arrivals(partition), stamp)
+    }
+
+    pub(super) async fn send_command(
+        &self,
+        run: RunId,
+        command: Command,
+    ) -> std::result::Result<(), Error> {
+        let command = &command;
+        let send = |mut tx: Tx| async move {
+            // Read, so that a run cannot be forgotten meanwhile.
+            if tx.get(&self.keys.submission(run)).await?.is_none() {
+                return Err(unknown_run());
+            }
+            self.arrive(&mut *tx, self.home(run), run, Some(command.clone()))
+        };
+        Ok(self.store.transact(send).await?)
+    }
+
+    pub(super) async fn read_inbox(
+        &self,
+        lease: &PartitionLease,
+        after: Seq,
+        limit: usize,
+    ) -> std::result::Result<Vec<InboxEntry>, Error> {
+        self.check_partition(lease.partition())?;
+        let read = |mut tx: Tx| async move {
+            self.check_owner(&mut *tx, lease).await?;
+            let mut entries = Vec::new();
+            let mut next = Some(self.keys.entries_after(lease.partition(), after).snapshot());
+            while let Some(range) = next.filter(|_| entries.len() < limit) {
+                let left = (limit - entries.len()).min(coditect_state::Range::DEFAULT_LIMIT);
+                let page = tx.range(range.with_limit(left)).await?;
+                for entry in page.entries {
+                    let seq = self.keys.entry_seq(&entry.key);
+                    let seq =
+                        seq.ok_or_else(|| corrupt("an inbox has a foreign key", "no stamp"))?;
+                    let EntryRow { run, command } = head::decode(&entry.value)?;
+                    let request = match command {
+                        Some(command) => Request::Command(command),
+                        None => {
+                            let submission = self.submission(&mut *tx, run).await?;
+                            Request::Submit(Arc::new(submission.ok_or_else(unknown_run)?))
+                        }
+                    };
+                    entries.push(InboxEntry { seq, run, request });
+                }
+                next = page.next;
+            }
+            Ok(entries)
+        };
+        Ok(self.store.transact(read).await?)
+    }
+}

@@ -1,0 +1,285 @@
+//! The kinds of records as they lie in the store, and back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coditect_state::Result;
+use serde::{Deserialize, Serialize};
+
+use super::super::payload::{BlobRef, Payload};
+use super::{Decoded, End, owned, part};
+use crate::journal::RecordKind;
+use crate::{Attempt, TaskId, Timestamp};
+
+/// Is a [`RecordKind`] as it lies in the store.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind<'a> {
+    Started,
+    Dispatched {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+        incarnation: Option<Cow<'a, str>>,
+    },
+    Claimed {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        incarnation: Cow<'a, str>,
+    },
+    Succeeded {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        output: Payload<'a>,
+    },
+    Failed {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        failure: Payload<'a>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
+    },
+    Lost {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+    Snoozed {
+        task: TaskId,
+        attempt: Attempt,
+        until: Timestamp,
+    },
+    Expanded {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        plan: Payload<'a>,
+    },
+    Resolved {
+        task: TaskId,
+        #[serde(borrow)]
+        output: Payload<'a>,
+    },
+    ScopeFailed {
+        task: TaskId,
+        #[serde(borrow)]
+        failure: Payload<'a>,
+    },
+    Expired {
+        task: TaskId,
+    },
+    Cancelled {
+        task: TaskId,
+    },
+    RunCancelled {
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+    Unserved {
+        task: TaskId,
+    },
+    Redriven {
+        task: TaskId,
+    },
+    #[serde(borrow)]
+    Settled(End<'a>),
+}
+
+impl<'a> Kind<'a> {
+    pub(super) fn new(kind: &'a RecordKind, inline: usize) -> Self {
+        let content = |content: &'a Bytes| Payload::new(content, inline);
+        let text = |text: &'a Arc<str>| Cow::Borrowed(&**text);
+        match kind {
+            RecordKind::Started => Self::Started,
+            RecordKind::Dispatched {
+                task,
+                attempt,
+                incarnation,
+            } => Self::Dispatched {
+                task: *task,
+                attempt: *attempt,
+                incarnation: incarnation.as_ref().map(text),
+            },
+            RecordKind::Claimed {
+                task,
+                attempt,
+                incarnation,
+            } => Self::Claimed {
+                task: *task,
+                attempt: *attempt,
+                incarnation: text(incarnation),
+            },
+            RecordKind::Succeeded {
+                task,
+                attempt,
+                output,
+            } => Self::Succeeded {
+                task: *task,
+                attempt: *attempt,
+                output: content(output),
+            },
+            RecordKind::Failed {
+                task,
+                attempt,
+                failure,
+                retry_at,
+            } => Self::Failed {
+                task: *task,
+                attempt: *attempt,
+                failure: content(failure),
+                retry_at: *retry_at,
+            },
+            RecordKind::Lost {
+                task,
+                attempt,
+                reason,
+            } => Self::Lost {
+                task: *task,
+                attempt: *attempt,
+                reason: text(reason),
+            },
+            RecordKind::Snoozed {
+                task,
+                attempt,
+                until,
+            } => Self::Snoozed {
+                task: *task,
+                attempt: *attempt,
+                until: *until,
+            },
+            RecordKind::Expanded {
+                task,
+                attempt,
+                plan,
+            } => Self::Expanded {
+                task: *task,
+                attempt: *attempt,
+                plan: content(plan),
+            },
+            RecordKind::Resolved { task, output } => Self::Resolved {
+                task: *task,
+                output: content(output),
+            },
+            RecordKind::ScopeFailed { task, failure } => Self::ScopeFailed {
+                task: *task,
+                failure: content(failure),
+            },
+            RecordKind::Expired { task } => Self::Expired { task: *task },
+            RecordKind::Cancelled { task } => Self::Cancelled { task: *task },
+            RecordKind::RunCancelled { reason } => Self::RunCancelled {
+                reason: text(reason),
+            },
+            RecordKind::Unserved { task } => Self::Unserved { task: *task },
+            RecordKind::Redriven { task } => Self::Redriven { task: *task },
+            RecordKind::Settled(settlement) => Self::Settled(End::new(settlement, inline)),
+        }
+    }
+
+    pub(super) fn into_kind(self, within: &Bytes) -> Result<(RecordKind, Option<BlobRef>)> {
+        let kind = match self {
+            Self::Started => RecordKind::Started,
+            Self::Dispatched {
+                task,
+                attempt,
+                incarnation,
+            } => RecordKind::Dispatched {
+                task,
+                attempt,
+                incarnation: incarnation.map(owned),
+            },
+            Self::Claimed {
+                task,
+                attempt,
+                incarnation,
+            } => RecordKind::Claimed {
+                task,
+                attempt,
+                incarnation: owned(incarnation),
+            },
+            Self::Succeeded {
+                task,
+                attempt,
+                output,
+            } => {
+                let (output, blob) = part(output, within)?;
+                let kind = RecordKind::Succeeded {
+                    task,
+                    attempt,
+                    output,
+                };
+                return Ok((kind, blob));
+            }
+            Self::Failed {
+                task,
+                attempt,
+                failure,
+                retry_at,
+            } => {
+                let (failure, blob) = part(failure, within)?;
+                let kind = RecordKind::Failed {
+                    task,
+                    attempt,
+                    failure,
+                    retry_at,
+                };
+                return Ok((kind, blob));
+            }
+            Self::Lost {
+                task,
+                attempt,
+                reason,
+            } => RecordKind::Lost {
+                task,
+                attempt,
+                reason: owned(reason),
+            },
+            Self::Snoozed {
+                task,
+                attempt,
+                until,
+            } => RecordKind::Snoozed {
+                task,
+                attempt,
+                until,
+            },
+            Self::Expanded {
+                task,
+                attempt,
+                plan,
+            } => {
+                let (plan, blob) = part(plan, within)?;
+                let kind = RecordKind::Expanded {
+                    task,
+                    attempt,
+                    plan,
+                };
+                return Ok((kind, blob));
+            }
+            Self::Resolved { task, output } => {
+                let (output, blob) = part(output, within)?;
+                return Ok((RecordKind::Resolved { task, output }, blob));
+            }
+            Self::ScopeFailed { task, failure } => {
+                let (failure, blob) = part(failure, within)?;
+                return Ok((RecordKind::ScopeFailed { task, failure }, blob));
+            }
+            Self::Expired { task } => RecordKind::Expired { task },
+            Self::Cancelled { task } => RecordKind::Cancelled { task },
+            Self::RunCancelled { reason } => RecordKind::RunCancelled {
+                reason: owned(reason),
+            },
+            Self::Unserved { task } => RecordKind::Unserved { task },
+            Self::Redriven { task } => RecordKind::Redriven { task },
+            Self::Settled(end) => {
+                let Decoded { value, blob } = end.into_settlement(within)?;
+                return Ok((RecordKind::Settled(value), blob));
+            }
+        };
+        Ok((kind, None))
+    }
+}
