@@ -126,8 +126,9 @@ impl Hosted {
     ///
     /// Cancel safe.
     pub(crate) async fn has_slot(self: &Arc<Self>) {
-        while !self.is_free() {
-            self.standing.opened().await;
+        self.standing.opened().await;
+        // Once is enough: whoever waits here beside this one would be handed the slot again and again.
+        if !self.is_free() {
             drop(self.slot().await);
         }
     }

@@ -152,7 +152,9 @@ async fn owners_are_heard_beside_one_of_no_partition_and_one_of_an_absurd_token(
     let partitions = coordinator.journal().partitions().get();
     let mut messages = vec![json!({ "owner": "outcome.99", "token": 1, "stop": attempt })];
     for partition in 0..partitions {
-        messages.push(json!({ "owner": format!("outcome.{partition}"), "token": u64::MAX, "stop": [] }));
+        messages.push(
+            json!({ "owner": format!("outcome.{partition}"), "token": u64::MAX, "stop": [] }),
+        );
     }
     let to = Destination::Fanout(FanoutName::new("control").unwrap());
     for message in messages {
