@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use coditect_core::Error;
 use coditect_core::prelude::*;
-use coditect_core::registry::{Reason, Registry, Strategy, Verdict};
+use coditect_core::registry::{Reason, Strategy, Verdict};
 use coditect_core::testing::Cluster;
 
 use crate::stage::{Count, Gate, Shared, within};

@@ -98,7 +98,7 @@ async fn no_instance_is_sent_more_than_it_has_slots_and_one() -> Result<(), Erro
     assert_eq!(queue, format!("agent.work.{}", record.incarnation()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let stats = shared.bus.stats(&queue.parse()?).await?;
-    assert_eq!(stats.ready + stats.unacked, 3, "two at work, one next");
+    assert_eq!(stats.ready() + stats.unacked, 3, "two at work, one next");
     gate.open(40);
     for run in runs {
         assert_eq!(within(run.result()).await?.len(), 20);
