@@ -3,7 +3,7 @@
 //! `cargo bench -p coditect-resilience`
 //!
 //! A figure is the median of many short rounds, in nanoseconds for each call, and stands beside the same call without any
-//! layer, measured in turns in the same process. The calls of others go through what their documentation shows first.
+//! layer, measured in the same process. The calls of others go through what their documentation shows first.
 
 use std::future::{Ready, ready};
 use std::hint::black_box;
@@ -141,7 +141,7 @@ fn ours(bare: f64) -> Outcome {
 fn breakers() -> Outcome {
     let policy = BreakerPolicy::builder().consecutive_failures(5).build()?;
     let breaker = CircuitBreakerLayer::new(Breaker::new(policy), JUDGE);
-    let ours = row("ours, in a row", 0.0, calls(breaker.layer(Echo)));
+    let ours = unit("ours, in a row", calls(breaker.layer(Echo)));
     let theirs = failsafe::Config::new()
         .failure_policy(failsafe::failure_policy::consecutive_failures(
             5,
@@ -166,7 +166,7 @@ fn breakers() -> Outcome {
         .min_calls(20)
         .build()?;
     let breaker = CircuitBreakerLayer::new(Breaker::new(policy), JUDGE);
-    let ours = row("ours, share of 100 calls", 0.0, calls(breaker.layer(Echo)));
+    let ours = unit("ours, share of 100 calls", calls(breaker.layer(Echo)));
     let theirs = tower_resilience_circuitbreaker::CircuitBreakerLayer::builder()
         .failure_rate_threshold(0.5)
         .sliding_window_size(100)
@@ -178,7 +178,7 @@ fn breakers() -> Outcome {
         calls(theirs.layer_fn(Echo)),
     );
 
-    let ours = row("ours, share of 10 s", 0.0, {
+    let ours = unit("ours, share of 10 s", {
         let breaker = CircuitBreakerLayer::new(Breaker::new(BreakerPolicy::default()), JUDGE);
         calls(breaker.layer(Echo))
     });
@@ -200,11 +200,7 @@ fn breakers() -> Outcome {
 fn retries() -> Outcome {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10))?;
     let policy = RetryPolicy::builder(3).backoff(backoff).build()?;
-    let ours = row(
-        "ours",
-        0.0,
-        calls(RetryLayer::new(policy, JUDGE).layer(Echo)),
-    );
+    let ours = unit("ours", calls(RetryLayer::new(policy, JUDGE).layer(Echo)));
     let theirs = tower_resilience_retry::RetryLayer::<u32, u32, Error>::builder()
         .max_attempts(3)
         .exponential_backoff(Duration::from_millis(100))
@@ -309,6 +305,14 @@ fn row(name: &str, bare: f64, mut call: impl FnMut()) -> f64 {
         "{name:<44} {median:>8.1} {:>8.1} {allocations:>8}",
         median - bare
     );
+    median
+}
+
+/// Prints a row of which the rows after it are multiples, and returns the median.
+fn unit(name: &str, mut call: impl FnMut()) -> f64 {
+    let median = median(&mut call);
+    let allocations = measure(&mut call).count_total;
+    println!("{name:<44} {median:>8.1} {:>8.2} {allocations:>8}", 1.0);
     median
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct ReadSet {
 }
 
 impl ReadSet {
-    #[cfg(feature = "embedded")]
+    #[cfg(any(feature = "embedded", feature = "redis"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.ranges.is_empty()
     }
@@ -103,7 +103,7 @@ impl Draft {
 
     /// Returns how many stored entries, cleared ranges left out, are enough for [`page`](Self::page): each own write
     /// hides one at most.
-    #[cfg(feature = "embedded")]
+    #[cfg(any(feature = "embedded", feature = "redis"))]
     pub(crate) fn wanted(&self, range: &Range) -> usize {
         range
             .limit()

@@ -44,7 +44,9 @@
 //!
 //! - **The port.** [`StateStore`] begins a [`Transaction`], watches a key, tells the time by which leases
 //!   expire, and states its [`Limits`] and [`Capabilities`]. Stores differ in what a commit costs and in whether it
-//!   outlives the process, never in what it means. [`MemoryStore`] is the one for a single process and for tests.
+//!   outlives the process, never in what it means. [`MemoryStore`] is the one for a single process and for tests;
+//!   `EmbeddedStore` (feature `embedded`) keeps one file for one process at a time, and `RedisStore` (feature `redis`) is shared
+//!   by many.
 //! - **Running transactions.** [`transact`](StateStoreExt::transact) runs a closure until it commits, with bounds on attempts
 //!   and time. Where the answer to a commit can get lost, it writes an operation key with each attempt; after a
 //!   lost answer it looks for the key, or makes sure that the attempt can never happen any more. A program sees an unknown
@@ -69,6 +71,8 @@ pub mod conformance;
 pub mod embedded;
 pub mod key;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 mod blackboard;
 mod checkpoint;
@@ -96,6 +100,8 @@ pub use crate::lease::{KeptLease, Lease, LeaseInfo, Leases};
 pub use crate::memory::MemoryStore;
 pub use crate::observer::{Committed, NoObserver, StateObserver};
 pub use crate::range::{Entry, Page, Range};
+#[cfg(feature = "redis")]
+pub use crate::redis::RedisStore;
 pub use crate::steps::Steps;
 pub use crate::store::{Capabilities, Limits, StateStore};
 pub use crate::token::FencingToken;

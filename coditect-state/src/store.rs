@@ -23,13 +23,14 @@ use crate::watch::Watch;
 /// - **R2** Inside a transaction its own writes are read back: sets, clears and cleared ranges, by
 ///   `get` and by `range`, in forward and in reverse.
 /// - **R3** A transaction dropped without commit changes nothing.
-/// - **R4** All reads of a transaction see one state: that of its first read.
+/// - **R4** All reads of a transaction see one state: that of its first read. A store that no longer has it refuses the
+///   read with [`Conflict`](crate::ErrorKind::Conflict).
 /// - **R5** Two transactions that read and write the same key cannot both commit: the later fails with
 ///   [`Conflict`](crate::ErrorKind::Conflict) and changes nothing.
 /// - **R6** Write skew does not happen: what was read by `get` must be unchanged at commit.
 /// - **R7** Phantoms do not happen: a range that was read must have gained, lost and changed no key at commit.
 ///   Only what the page covered counts.
-/// - **R8** Snapshot reads never conflict, and see the same state as other reads, own writes included.
+/// - **R8** Snapshot reads never make a commit conflict, and see the same state as other reads, own writes included.
 /// - **R9** A transaction that only writes, or only reads, never conflicts.
 /// - **R10** `range` gives keys in byte order, reversed on request, at most `limit` a page, and a `next`
 ///   that neither repeats nor leaves out a key.

@@ -201,7 +201,7 @@ fn the_first_two_blocks_of_the_readme_are_the_main_job_and_the_tests() {
         blocks[..2],
         [
             "cargo run --release -p coditect-examples --example code_audit -- .\n",
-            "CODITECT_SKIP_SERVERS=1 cargo test --workspace --all-features\n",
+            "tests/setup.sh\ncargo test --workspace --all-features\n",
         ]
     );
 }

@@ -133,7 +133,8 @@ fn wrong_arrows(packages: &[Package]) -> Vec<String> {
             let allowed = if to == HARNESS {
                 from != HARNESS && arrow.kind.as_deref() == Some("dev")
             } else if LEAVES.contains(&from) {
-                (from, to) == (PERSISTENT.0, PERSISTENT.1) && is_persistent_only(package, arrow)
+                (from, to) == (PERSISTENT.0, PERSISTENT.1)
+                    && (arrow.kind.as_deref() == Some("dev") || is_persistent_only(package, arrow))
             } else if from == CORE {
                 LEAVES.contains(&to)
             } else {

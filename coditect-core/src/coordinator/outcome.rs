@@ -31,7 +31,7 @@ impl Owner {
     /// Takes in what one message told, and settles the message once all of that is committed.
     pub(super) fn outcomes(
         &mut self,
-        outcomes: Vec<Result<Outcome, Unreadable>>,
+        outcomes: Vec<Result<Outcome, Box<Unreadable>>>,
         delivery: Delivery,
     ) {
         let (mut unknown, mut for_another, mut wrong) = (Vec::new(), false, None);

@@ -81,7 +81,7 @@ struct Sources {
 
 /// What comes through the partition's queue.
 enum Read {
-    Outcomes(Vec<Result<Outcome, Unreadable>>),
+    Outcomes(Vec<Result<Outcome, Box<Unreadable>>>),
     Holding(Said, Holding),
     Echo(Echo),
 }

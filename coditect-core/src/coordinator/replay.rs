@@ -42,7 +42,7 @@ impl Owner {
         };
         let shared = &self.shared;
         let classes = &mut self.classes;
-        let mut intern = |requirement: &_| classes.intern(requirement, &shared);
+        let mut intern = |requirement: &_| classes.intern(requirement, shared);
         let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
         let RunTerms {
             depth, deadline, ..

@@ -105,7 +105,7 @@ impl Outcome {
     /// Reads a message of several outcomes, each by itself.
     pub(crate) fn read_several(
         envelope: &Envelope,
-    ) -> Result<Vec<Result<Self, Unreadable>>, Error> {
+    ) -> Result<Vec<Result<Self, Box<Unreadable>>>, Error> {
         let body: OutcomesBody = envelope.decode()?;
         let read = |one: Box<RawValue>| {
             let body: Result<OutcomeBody, _> = serde_json::from_str(one.get());
@@ -114,19 +114,19 @@ impl Outcome {
                     Error::invalid("one of several outcomes cannot be read").with_source(error);
                 let name = serde_json::from_str(one.get()).ok();
                 let outcome = name.map(|name| Self::of_unreadable(name, &error));
-                Unreadable { outcome, error }
+                Box::new(Unreadable { outcome, error })
             })
         };
         Ok(body.outcomes.into_iter().map(read).collect())
     }
 
-    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Unreadable> {
+    pub(crate) fn read(envelope: &Envelope) -> Result<Self, Box<Unreadable>> {
         let body: Result<OutcomeBody, _> = envelope.decode();
         body.map(Self::from_body).map_err(|error| {
             let error = Error::from(error);
             let name = envelope.decode().ok();
             let outcome = name.map(|name| Self::of_unreadable(name, &error));
-            Unreadable { outcome, error }
+            Box::new(Unreadable { outcome, error })
         })
     }
 

@@ -24,7 +24,7 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Hold {
     /// The delivery, which is settled once the outcome is confirmed.
-    Delivery(Delivery),
+    Delivery(Box<Delivery>),
     /// A claim: the owner waits for nobody else.
     Claim(Claim),
     /// Nothing: the bus delivers the task again.
@@ -103,12 +103,12 @@ impl Worker {
         let bus = &*self.services.ports.bus;
         let holding = self.holding(vec![name.attempt]);
         let Ok(envelope) = holding.to_envelope(Said::Claim) else {
-            return Hold::Delivery(delivery);
+            return Hold::Delivery(Box::new(delivery));
         };
         let to = Destination::Queue(name.owner.clone());
         // An owner that hears of a claim which never was waits for its lease and hands the attempt out again.
         if !publish(bus, &to, &envelope, &delivery.lost(), ended).await {
-            return Hold::Delivery(delivery);
+            return Hold::Delivery(Box::new(delivery));
         }
         let claim = self.claims.hold(name.clone());
         if delivery.ack().await.is_ok() {

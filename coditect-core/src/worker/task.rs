@@ -106,11 +106,11 @@ impl Worker {
     ) -> (Attempted, Hold) {
         let mut work = std::pin::pin!(work);
         let Some(after) = self.services.ports.claim_after else {
-            return (work.await, Hold::Delivery(delivery));
+            return (work.await, Hold::Delivery(Box::new(delivery)));
         };
         tokio::select! {
             biased;
-            attempted = &mut work => return (attempted, Hold::Delivery(delivery)),
+            attempted = &mut work => return (attempted, Hold::Delivery(Box::new(delivery))),
             () = tokio::time::sleep(after) => {}
         }
         let ended = CancellationToken::new();

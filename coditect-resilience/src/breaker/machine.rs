@@ -288,7 +288,7 @@ impl BreakerMachine {
 }
 
 /// The instant after a span; thirty years at most, which no instant overflows.
-fn far(now: Instant, span: Duration) -> Instant {
+pub(super) fn far(now: Instant, span: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     now + span.min(FAR)
 }

@@ -41,7 +41,7 @@ impl WatchTable {
     }
 
     /// Tells the watches of every key that `concerns` selects.
-    #[cfg(feature = "embedded")]
+    #[cfg(any(feature = "embedded", feature = "redis"))]
     pub(crate) fn notify_all(&mut self, concerns: impl Fn(&Bytes) -> bool) {
         for (_, notifier) in self.notifiers.iter().filter(|(key, _)| concerns(key)) {
             notifier.notify();

@@ -31,6 +31,8 @@ fn interpreter() -> &'static Path {
 pub(super) struct Python {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// What was printed and not waited for.
+    said: Vec<String>,
 }
 
 impl Python {
@@ -57,28 +59,35 @@ impl Python {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
+        Self {
+            process,
+            lines,
+            said: Vec::new(),
+        }
     }
 
-    /// Waits until it prints this line; others before it are skipped.
+    /// Waits until it has printed this line. Others are kept, as its threads speak in any order.
     pub(super) async fn says(&mut self, wanted: &str) {
-        let mut before = Vec::new();
+        if let Some(place) = self.said.iter().position(|line| line == wanted) {
+            self.said.remove(place);
+            return;
+        }
         let found = super::within(async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 if line == wanted {
                     return true;
                 }
-                before.push(line);
+                self.said.push(line);
             }
             false
         });
-        assert!(found.await, "it ended without {wanted:?}: {before:?}");
+        assert!(found.await, "it ended without {wanted:?}: {:?}", self.said);
     }
 
     /// Waits for its end, and returns what else it prints.
     pub(super) async fn ends(mut self) -> (bool, Vec<String>) {
         super::within(async {
-            let mut said = Vec::new();
+            let mut said = std::mem::take(&mut self.said);
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 said.push(line);
             }

@@ -22,7 +22,9 @@ def end_with_the_test():
 
 
 def say(*words):
-    print(*words, flush=True)
+    # In one piece: handlers speak at the same time.
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 threading.Thread(target=end_with_the_test, daemon=True).start()

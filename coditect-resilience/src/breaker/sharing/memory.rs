@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::BoxError;
 
+use super::super::machine::far;
 use super::store::{BreakerNotice, BreakerStore};
 
 /// Keeps breaker notices in memory: for the tables of one process, and for tests.
@@ -26,7 +27,7 @@ impl MemoryBreakerStore {
 #[async_trait]
 impl BreakerStore for MemoryBreakerStore {
     async fn publish(&self, notice: &BreakerNotice) -> Result<(), BoxError> {
-        let until = Instant::now() + notice.left;
+        let until = far(Instant::now(), notice.left);
         let mut notices = self.notices.lock();
         notices.insert(notice.name.clone(), (notice.clone(), until));
         Ok(())

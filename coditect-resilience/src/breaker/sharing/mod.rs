@@ -34,7 +34,7 @@ use crate::random::{Randomness, SplitMix};
 /// and looks every so often at what others have published. If the store is slow or gone, its calls run into their
 /// timeout here, the breakers go on by what they see themselves, and notices are given up rather than saved up.
 ///
-/// A process that hears that a callee is failing stays away as long as the notice says, with up to a tenth more, so that
+/// A process that hears that a callee is failing stays away as long as the notice says, less up to a tenth, so that
 /// not all come back at once; what it hears that the callee answers again makes it probe at once. Only its own
 /// probes close a breaker. What an operator forces stays in the process where it was forced.
 ///
@@ -204,9 +204,11 @@ impl BreakerSharing {
 
     fn adopt_open(&self, breaker: &Breaker, left: Duration) {
         let (now, policy) = (Instant::now(), self.breakers.policy());
-        let longer = left + left.mul_f64(self.randomness.next_unit() / 10.0);
+        // A store may say anything: cut off before anything is computed with it.
+        let left = left.min(policy.open_for().max());
+        let left = left - left.mul_f64(self.randomness.next_unit() / 10.0);
         breaker.adopt(|machine| match self.policy.adoption() {
-            Adoption::Open => machine.adopt_open(policy, longer, now),
+            Adoption::Open => machine.adopt_open(policy, left, now),
             Adoption::Probe => probe_if(machine, BreakerState::Closed),
         });
     }
