@@ -7,66 +7,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use coditect_harness::{Redis, Relay, required};
 use coditect_state::{
-    ErrorKind, RedisStore, Result, StateObserver, StateStore, StateStoreExt, TransactOptions,
-    TransactionExt, Tx,
+    ErrorKind, MemoryStore, RedisStore, Result, StateObserver, StateStore, StateStoreExt,
+    TransactOptions, TransactionExt, Tx,
 };
 
 /// The contract, on a server that all tests share.
 mod conformance {
     use super::*;
 
-    macro_rules! on_redis {
-        ($($rule:ident)*) => {$(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() -> Result<()> {
-                let Some(server) = required(Redis::shared()).await else {
-                    return Ok(());
-                };
-                let store = store(&server.url()).await?;
-                coditect_state::conformance::$rule(&store).await
-            }
-        )*};
+    /// Where there is to be no server, which is said, the rules run on memory.
+    async fn store() -> Arc<dyn StateStore> {
+        match required(Redis::shared()).await {
+            Some(server) => Arc::new(super::store(&server.url()).await.expect("a store")),
+            None => Arc::new(MemoryStore::new()),
+        }
     }
 
-    on_redis! {
-        r1_unset_is_none_and_committed_is_read
-        r2_own_writes_are_read_back
-        r2_own_writes_are_in_ranges
-        r3_dropped_transaction_changes_nothing
-        r4_reads_see_one_state
-        r5_lost_update_conflicts
-        r5_failed_commit_changes_nothing
-        r6_write_skew_conflicts
-        r6_absence_that_was_read_is_guarded
-        r7_phantom_conflicts
-        r7_key_cleared_in_range_conflicts
-        r7_only_what_the_page_covered_conflicts
-        r8_snapshot_reads_do_not_conflict
-        r8_snapshot_reads_see_own_writes_and_one_state
-        r9_blind_writes_do_not_conflict
-        r9_read_only_transactions_do_not_conflict
-        r10_ranges_are_ordered_both_ways
-        r10_pages_neither_repeat_nor_leave_out
-        r11_clear_range_keeps_its_end
-        r11_later_writes_win
-        r12_sizes_up_to_the_limit_are_taken
-        r12_larger_keys_and_values_are_refused
-        r12_larger_transactions_are_refused
-        r13_compare_and_set_compares
-        r13_one_of_racing_compare_and_sets_wins
-        r14_commit_versions_grow
-        r15_stamped_keys_are_in_commit_order
-        r15_stamped_values_carry_the_commit
-        r15_stamps_wait_for_the_commit
-        r16_watch_fires_on_change
-        r16_a_reported_change_can_be_read
-        r16_change_between_watch_and_wait_is_not_lost
-        r16_watch_fires_on_cleared_range_and_stamped_value
-        r17_any_bytes_are_keys_and_values
-        r17_system_keys_are_refused
-        r18_now_does_not_run_backwards
-        every_history_is_serial
-    }
+    coditect_state::conformance_tests!(store());
 }
 
 /// A store of its own on a server.
