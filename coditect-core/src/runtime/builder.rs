@@ -259,7 +259,8 @@ impl RuntimeBuilder {
         let (journal, store) = self
             .state
             .unwrap_or_else(|| "memory:".into())
-            .open(partitions)?;
+            .open(partitions)
+            .await?;
         let bus = self.bus.unwrap_or_else(|| "memory:".into());
         let bus = bus.open(settings.max_payload).await?;
         let longest = bus.capabilities().max_hold;

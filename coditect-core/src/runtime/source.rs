@@ -1,12 +1,14 @@
 //! Where a port comes from: a URL, or something made by the caller.
 
+mod state;
+
 use std::fmt;
 use std::sync::Arc;
 
 use coditect_bus::{MemoryBus, MessageBus};
-use coditect_dag::journal::{MemoryConfig, MemoryJournal, PartitionCount, RunJournal};
+use coditect_dag::journal::RunJournal;
 use coditect_registry::{MemoryRegistry, Registry};
-use coditect_state::{MemoryStore, StateStore};
+use coditect_state::StateStore;
 
 use crate::error::Error;
 
@@ -109,9 +111,12 @@ source! {
 }
 
 source! {
-    /// A place for runs and shared values: a URL, `memory:` for this process, or ports made by the
-    /// caller.
-    StateSource, StatePorts, "state store", "`memory:`"
+    /// A place for runs and shared values: a URL, or ports made by the caller.
+    ///
+    /// URLs are `memory:` for this process alone; with the feature `embedded`, which is on unless it is switched off,
+    /// `file:runs.redb` or `file:///var/lib/app/runs.redb` for a file that one process at a time uses; and with the feature
+    /// `redis`, `redis://user:password@host:port/database` or `rediss://…`.
+    StateSource, StatePorts, "state store", "`memory:`, `file:`, `redis:` and `rediss:`"
 }
 
 impl BusSource {
@@ -160,26 +165,12 @@ impl RegistrySource {
     }
 }
 
-impl StateSource {
-    pub(super) fn open(&self, partitions: PartitionCount) -> Result<StatePorts, Error> {
-        match &self.0 {
-            Source::Made((journal, store)) => Ok((Arc::clone(journal), Arc::clone(store))),
-            Source::Url(url) if scheme(url) == "memory" => {
-                let config = MemoryConfig::default().with_partitions(partitions);
-                Ok((
-                    Arc::new(MemoryJournal::new(config)),
-                    Arc::new(MemoryStore::new()),
-                ))
-            }
-            Source::Url(url) => Err(Self::unknown(url)),
-        }
-    }
-}
-
 /// The feature without which this build does not know a scheme.
 fn feature_of(what: &str, scheme: &str) -> Option<&'static str> {
     match (what, scheme) {
         ("message bus", "amqp" | "amqps") if !cfg!(feature = "rabbitmq") => Some("rabbitmq"),
+        ("state store", "file") if !cfg!(feature = "embedded") => Some("embedded"),
+        ("state store", "redis" | "rediss") if !cfg!(feature = "redis") => Some("redis"),
         ("registry", of_redis) if is_redis(of_redis) && !cfg!(feature = "redis") => Some("redis"),
         _ => None,
     }
