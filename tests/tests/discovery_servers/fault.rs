@@ -112,8 +112,11 @@ async fn a_process_that_stands_still_is_evicted_and_its_tasks_done_elsewhere() {
     let coordinator = place.runtime().route("stand", Strategy::LeastConnections);
     let coordinator = coordinator.check_agents(eager).start().await.unwrap();
     // It holds its lease for much longer than it is silent.
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1);
-    let threads = { threads }.enable_all().build().unwrap();
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let (begun, has_begun) = std::sync::mpsc::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = parking_lot::Mutex::new(released);
