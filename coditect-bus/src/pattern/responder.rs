@@ -20,7 +20,7 @@ use crate::{
     QueueName, Subscription,
 };
 
-/// Answers the questions of a queue, until it is stopped or dropped.
+/// Answers the questions of a queue, until it is stopped or dropped, or the queue is gone.
 ///
 /// A question is acknowledged once its answer is confirmed, so a responder that dies leaves it to another.
 ///

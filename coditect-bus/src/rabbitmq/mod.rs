@@ -61,6 +61,8 @@ use crate::{
 ///   queue is full waits on, in minutes rather than milliseconds, and those of other processes are not in [`QueueStats::delayed`].
 /// - A full queue of a topic's or fanout's group drops its oldest message, whatever its policy: refusing it for one would refuse it for all.
 /// - Acknowledgements are on their way when they return `Ok`; if the connection breaks at that moment the message comes again.
+/// - A queue that is gone when the connection is back, with the broker's data or because it expired, ends its consumers as a deleted one does:
+///   what it held is lost, and whoever subscribes anew knows. Only subscribers without a group, who have no claim to anything, go on.
 /// - The dead letters of a temporary queue outlive it by up to a week if its process was killed.
 ///
 /// ```no_run

@@ -54,6 +54,15 @@ pub(super) struct Known {
     pub(super) source: Option<Source>,
 }
 
+impl Known {
+    /// Says whether the queue is a single subscriber's, who is promised nothing of what was published while it was away. So it may be
+    /// made again without a word, unlike a queue that others have been promised to be heard through.
+    pub(super) fn is_of_one(&self) -> bool {
+        let is_of_publishers = matches!(self.source, None | Some(Source::Queue(_)));
+        !is_of_publishers && is_temporary(&self.spec)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Topology {
     pub(super) names: Names,

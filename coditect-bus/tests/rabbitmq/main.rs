@@ -14,6 +14,7 @@ mod publish;
 mod stranger;
 mod takeback;
 mod tls;
+mod vanish;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

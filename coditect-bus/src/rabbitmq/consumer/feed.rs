@@ -140,6 +140,8 @@ pub(super) async fn keep(leases: &Arc<Leases>, mut feed: Feed) {
 }
 
 /// Tries until it works; `None` if the queue is gone or the consumer has ended.
+///
+/// A queue is gone if it was deleted, if the broker came back without its data, or if it was temporary and has expired meanwhile.
 async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
     let core = &leases.core;
     let mut wait = Duration::from_millis(100);
@@ -148,19 +150,18 @@ async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
         if leases.has_ended() || leases.is_detached() {
             return None;
         }
-        let known = core.topology.known(&leases.queue);
+        let own = core.topology.known(&leases.queue).filter(Known::is_of_one);
         let is_new_connection = core.consuming.connects() != last;
-        let attached = match known.filter(|_| is_new_connection) {
-            // A broker may come back without its data, and a temporary queue may have expired meanwhile.
-            Some(Known { spec, source }) => match core.topology.declare(spec, source).await {
-                Ok(()) => attach(leases)
-                    .await
-                    .map_err(|failure| error::of_queue(&leases.queue, failure)),
-                Err(error) => Err(error),
-            },
-            None => attach(leases)
+        let declared = match own.filter(|_| is_new_connection) {
+            Some(Known { spec, source }) => core.topology.declare(spec, source).await,
+            // To make it again in silence would hide that what it held is lost.
+            None => Ok(()),
+        };
+        let attached = match declared {
+            Ok(()) => attach(leases)
                 .await
                 .map_err(|failure| error::of_queue(&leases.queue, failure)),
+            Err(error) => Err(error),
         };
         match attached {
             Ok(feed) => return Some(feed),
