@@ -158,6 +158,7 @@ impl Core {
     fn refused(to: &Destination, refusal: Refusal) -> Error {
         match (refusal, to) {
             (Refusal::NoRoute, _) => error::unroutable(to),
+            (Refusal::TooLarge { bytes, limit }, _) => error::too_large("payload", bytes, limit),
             (Refusal::Nacked, Destination::Queue(_)) => error::full(to),
             // Subscribers' queues never refuse, so something is wrong with one of them; the others may have the message.
             (Refusal::Nacked, _) => {

@@ -140,6 +140,21 @@ pub(super) fn is_not_found(error: &Failure) -> bool {
     matches!(error, Failure::Driver(error) if kind_of(error) == ErrorKind::NoRoute)
 }
 
+/// Reads the broker's limit from its complaint about a message that is larger; its words are all that it says.
+pub(super) fn size_limit(error: &lapin::Error) -> Option<usize> {
+    const WORDS: [&str; 2] = ["message size ", " is larger than "];
+    let lapin::ErrorKind::ProtocolError(error) = error.kind() else {
+        return None;
+    };
+    let text = error.get_message().as_str();
+    if *error.kind() != AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
+        || !WORDS.iter().all(|words| text.contains(words))
+    {
+        return None;
+    }
+    text.rsplit(' ').next()?.parse().ok()
+}
+
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "bus is closed")
 }
@@ -210,5 +225,26 @@ mod tests {
         }
         let text = "NOT_FOUND - no queue 'q' in vhost '/'";
         assert_eq!(refused(text), ErrorKind::NoRoute);
+    }
+
+    #[test]
+    fn the_brokers_limit_is_read_from_its_complaint_only() {
+        let limit = |text: &str| {
+            let error = AMQPError::new(AMQPSoftError::PRECONDITIONFAILED.into(), text.into());
+            size_limit(&lapin::ErrorKind::ProtocolError(error).into())
+        };
+        for text in [
+            "PRECONDITION_FAILED - message size 200014 is larger than configured max size 100000",
+            "PRECONDITION_FAILED - message size 200014 is larger than max size 100000",
+        ] {
+            assert_eq!(limit(text), Some(100_000), "{text}");
+        }
+        for text in [
+            "PRECONDITION_FAILED - invalid expiration 'x': no_integer 100000",
+            "PRECONDITION_FAILED - message size 200014 is larger than allowed",
+            "PRECONDITION_FAILED - unknown delivery tag 7",
+        ] {
+            assert_eq!(limit(text), None, "{text}");
+        }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Refusal {
     NoRoute,
     /// A queue refused it, which it does when it is full.
     Nacked,
+    /// It is larger than the broker takes.
+    TooLarge { bytes: usize, limit: usize },
     /// The broker could not be asked, or did not answer.
     Failed(Box<Failure>),
 }
@@ -44,6 +46,9 @@ pub(super) struct Publisher {
     timeout: Duration,
     permits: Arc<Semaphore>,
     lanes: [Lane; LANES],
+    /// What the broker takes at most, once it has refused something. To hear it costs all that is in flight on a lane, so it is
+    /// remembered; but only for that connection, since an operator may change it.
+    size_limit: SizeLimit,
     /// Confirms whose publishers have given up waiting.
     orphans: TaskTracker,
 }
@@ -54,9 +59,14 @@ const LANES: usize = 4;
 /// The session in use. Nobody opens another while somebody else does.
 type Lane = Mutex<Option<Arc<Session>>>;
 
+/// A limit, and the count of the connection that it was heard on.
+type SizeLimit = parking_lot::Mutex<Option<(u64, usize)>>;
+
 /// A message that is on its way.
 struct InFlight {
     ticket: Arc<Ticket>,
+    /// Which connection it was begun on, or an earlier one.
+    connects: u64,
     /// `None` only once dropped.
     permit: Option<OwnedSemaphorePermit>,
     deadline: Instant,
@@ -76,6 +86,7 @@ impl Publisher {
             timeout,
             permits: Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS))),
             lanes: Default::default(),
+            size_limit: Default::default(),
             orphans: tasks,
         }
     }
@@ -158,10 +169,18 @@ impl Publisher {
         {
             return Err(self.too_late());
         }
+        let (connects, bytes) = (self.link.connects(), payload.len());
+        let known = *self.size_limit.lock();
+        if let Some((_, limit)) = known.filter(|(heard_on, _)| *heard_on == connects)
+            && bytes > limit
+        {
+            return Err(Refusal::TooLarge { bytes, limit });
+        }
         let lane = lane_of(&route);
         let session = self.session(&self.lanes[lane], deadline).await?;
         Ok(InFlight {
             ticket: session.send(route, payload, properties),
+            connects,
             permit: Some(permit),
             deadline,
             lane,
@@ -173,6 +192,9 @@ impl Publisher {
     async fn finish(&self, in_flight: InFlight) -> Result<(), Refusal> {
         let settled = timeout_at(in_flight.deadline, in_flight.ticket.settled());
         if let Ok(outcome) = settled.await {
+            if let Err(Refusal::TooLarge { limit, .. }) = outcome {
+                *self.size_limit.lock() = Some((in_flight.connects, limit));
+            }
             return outcome;
         }
         // What was not confirmed until now may never be: this session is of no use any more.

@@ -210,6 +210,12 @@ fn a_request_is_as_documented() {
     assert_eq!(headers(&envelope), value("request-headers"));
     assert_eq!(requirement_of(&envelope).unwrap(), Some(requirement));
     assert_eq!(requirement_of(&Envelope::new("1")).unwrap(), None);
+    let several = Outcome::read_several(&Envelope::new(example("outcomes"))).unwrap();
+    let several: Vec<_> = several.into_iter().map(Result::unwrap).collect();
+    let bodies: Vec<_> = several.iter().map(|one| one.to_json().unwrap()).collect();
+    let written = Outcome::several(bodies.iter().map(Vec::as_slice));
+    assert_eq!(body(&written), value("outcomes"));
+    assert_eq!(written.header(KIND), Some("outcomes"));
     assert!(requirement_of(&Envelope::new("1").with_header(REQUIREMENT, "@")).is_err());
 }
 

@@ -4,6 +4,9 @@
 //! processes next, which may be another's: the broker confirms in groups. So nobody's confirm is believed by itself. The broker
 //! confirms a group in the order of its messages, so once a message is confirmed its return, if there was one, is with a confirm that
 //! the driver has processed by then; and whoever is woken looks at all of those, and matches returns with messages.
+//!
+//! The broker closes the channel at a message that is larger than it takes, and does not say at which. Whatever is over the limit that
+//! it names would not have been taken; of the rest nobody knows.
 
 use std::future::{Future, poll_fn, ready};
 use std::pin::{Pin, pin};
@@ -19,6 +22,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use parking_lot::Mutex;
 
 use super::{Failure, Refusal, Route};
+use crate::rabbitmq::error;
 
 /// A channel in confirm mode.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ type Confirming = Pin<Box<dyn Future<Output = Result<Confirmation, lapin::Error>
 pub(super) struct Ticket {
     session: Arc<Session>,
     label: Label,
+    bytes: usize,
     state: Mutex<State>,
     owner: AtomicWaker,
 }
@@ -90,6 +95,7 @@ impl Session {
             key: route.key.into(),
             id: properties.message_id().clone(),
         };
+        let bytes = payload.len();
         let (channel, exchange, key) = (
             self.channel.clone(),
             label.exchange.clone(),
@@ -108,6 +114,7 @@ impl Session {
         let ticket = Arc::new(Ticket {
             session: Arc::clone(self),
             label,
+            bytes,
             state: Mutex::default(),
             owner: AtomicWaker::new(),
         });
@@ -175,7 +182,7 @@ impl Session {
                     desk.returned.swap_remove(place);
                     Err(Refusal::NoRoute)
                 }
-                None => outcome(result, desk.is_incomplete),
+                None => outcome(result, desk.is_incomplete, ticket.bytes),
             };
             ticket.state.lock().outcome = Some(outcome);
         }
@@ -186,13 +193,17 @@ impl Session {
 fn outcome(
     result: Result<Confirmation, lapin::Error>,
     may_be_returned: bool,
+    bytes: usize,
 ) -> Result<(), Refusal> {
     match result {
         Ok(Confirmation::Ack(_)) if !may_be_returned => Ok(()),
         Ok(Confirmation::Nack(_)) => Err(Refusal::Nacked),
         // The channel was put into confirm mode before anybody could publish on it.
         Ok(Confirmation::Ack(_) | Confirmation::NotRequested) => Err(Failure::Unconfirmed.into()),
-        Err(error) => Err(Failure::LostConfirm(error).into()),
+        Err(error) => match error::size_limit(&error) {
+            Some(limit) if bytes > limit => Err(Refusal::TooLarge { bytes, limit }),
+            _ => Err(Failure::LostConfirm(error).into()),
+        },
     }
 }
 
