@@ -6,7 +6,7 @@ use std::time::Duration;
 use coditect_core::FailureKind;
 use coditect_core::bus::{MessageBus, RabbitMqBus};
 use coditect_core::prelude::*;
-use coditect_harness::{RabbitMq, required};
+use coditect_harness::{RabbitMq, Vhost, required};
 use serde_json::json;
 
 use crate::place::{
@@ -85,6 +85,36 @@ async fn a_run_survives_the_deletion_of_its_outcome_queue() {
     }
     ends_rightly(run, &gate).await;
     shut_down([coordinator, worker]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_a_virtual_host_that_comes_back_empty() {
+    let Some(vhost) = vhost().await else { return };
+    let gate = Gate::closed();
+    let worker = worker(&vhost, 4, &gate).await;
+    let coordinator = coordinator(&vhost).await;
+    let run = under_way(&coordinator, &gate).await;
+    let hopeless = coordinator
+        .submit(&WORK, 1)
+        .deadline(Duration::from_secs(2))
+        .await
+        .unwrap();
+    vhost.delete().await.unwrap();
+    // Deadlines hold without a broker.
+    let told = failure(within(hopeless.result()).await);
+    assert_eq!(told.kind, FailureKind::DeadlineExceeded);
+    make_again(&vhost).await;
+    ends_rightly(run, &gate).await;
+    shut_down([coordinator, worker]).await;
+}
+
+async fn make_again(vhost: &Vhost<'_>) {
+    let (broker, name) = (vhost.broker(), vhost.name());
+    let path = format!("/api/vhosts/{name}");
+    broker.manage("PUT", &path, Some(&json!({}))).await.unwrap();
+    let path = format!("/api/permissions/{name}/guest");
+    let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+    broker.manage("PUT", &path, Some(&all)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,4 +244,27 @@ async fn an_output_over_a_limit_fails_its_task_with_the_reason() {
     }
     shut_down([coordinator, worker]).await;
     bus.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_the_brokers_own_limit_fails_its_task_and_no_other() {
+    let Some(broker) = required(RabbitMq::private(&["max_message_size = 100000"])).await else {
+        return;
+    };
+    let vhost = broker.vhost().await.unwrap();
+    let builder = runtime(vhost.url()).worker_only();
+    let echo = agent("echo", async |text: String| Ok::<_, AgentError>(text.len()));
+    let worker = builder.agent(spell()).agent(echo).start().await.unwrap();
+    let coordinator = coordinator(&vhost).await;
+    let output = failure(within(coordinator.run(&SPELL, 200_000)).await);
+    assert_eq!(output.kind, FailureKind::TooLarge, "{output:?}");
+    let input = "a".repeat(200_000);
+    let echo = call::<String, usize>("echo");
+    let input = failure(within(coordinator.run(&echo, input)).await);
+    assert_eq!(input.kind, FailureKind::TooLarge, "{input:?}");
+    assert_eq!(
+        within(coordinator.run(&SPELL, 1_000)).await.unwrap().len(),
+        1_000
+    );
+    shut_down([coordinator, worker]).await;
 }
