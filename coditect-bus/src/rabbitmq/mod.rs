@@ -146,6 +146,19 @@ impl RabbitMqBus {
         }
     }
 
+    /// Waits until every consumer has a message of every priority at hand; for ever, if there is none of some.
+    #[cfg(any(test, feature = "test-util"))]
+    pub async fn all_at_hand(&self) {
+        while !self
+            .core()
+            .attached()
+            .iter()
+            .all(|leases| leases.has_all_at_hand())
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     async fn from_config(config: RabbitMqBusBuilder, address: Address) -> Result<Self, Error> {
         let names = Names::new(&config.namespace);
         let (closed, tasks) = (CancellationToken::new(), TaskTracker::new());
