@@ -102,14 +102,10 @@ impl Owner {
         if stays || self.outbox.is_full() {
             return Room::None;
         }
-        match self.shared.way(&state.requirement) {
+        match self.way(&state.requirement) {
             Some(Way::Instance(routed)) => Room::Instance(routed),
-            Some(Way::None) => {
-                self.notify_room();
-                Room::None
-            }
             Some(Way::Shared) | None if state.queue.is_some() => Room::Bus,
-            Some(Way::Shared) | None => Room::None,
+            _ => Room::None,
         }
     }
 

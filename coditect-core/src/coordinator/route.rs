@@ -187,10 +187,15 @@ impl Shared {
 }
 
 impl Owner {
-    /// Has this owner woken once a routed task may find room.
-    pub(super) fn notify_room(&self) {
-        if let Some(routes) = &self.shared.routes {
-            routes.notify_room(&self.wake);
+    /// As [`Shared::way`]; where there is none, this owner is woken once there may be one.
+    pub(super) fn way(&self, requirement: &Requirement) -> Option<Way> {
+        match (self.shared.way(requirement), &self.shared.routes) {
+            (Some(Way::None), Some(routes)) => {
+                routes.notify_room(&self.wake);
+                // Room that came between the look and the call would wake nobody.
+                self.shared.way(requirement)
+            }
+            (way, _) => way,
         }
     }
 

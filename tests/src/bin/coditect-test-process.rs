@@ -1,5 +1,7 @@
 //! A process that tests start, pause and kill: `coditect-test-process ROLE URL FILE`.
 //!
+//! URL is that of the bus; for a worker that of a registry may follow after a space.
+//!
 //! It writes what it does to the end of FILE, a line each, and ends with whoever started it: when its standard input
 //! does. As a `worker` it serves `work`, which answers what it was given after a few milliseconds, and `wait`, which
 //! answers when FILE has a neighbour called `go`. As a `coordinator` it submits a run of two `wait`s.
@@ -17,6 +19,8 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// How many tasks a worker does at once.
 const SLOTS: usize = 16;
+/// How long a process is believed in that shares a registry.
+const LEASE: Duration = Duration::from_secs(2);
 /// How soon the outcome queues of a dead coordinator go.
 const EXPIRY: Duration = Duration::from_secs(2);
 /// How often a handler that waits looks whether it may go on.
@@ -50,8 +54,14 @@ fn main() -> Result<(), Failed> {
 }
 
 async fn worker(url: &str, ledger: Ledger) -> Result<(), Failed> {
-    let runtime = Runtime::builder()
-        .bus(url)
+    let mut builder = Runtime::builder();
+    let mut bus = url;
+    if let Some((first, registry)) = url.split_once(' ') {
+        bus = first;
+        builder = builder.registry(registry).leases(LEASE, LEASE);
+    }
+    let runtime = builder
+        .bus(bus)
         .worker_only()
         .drain_limit(Duration::from_secs(2))
         .grace(Duration::from_secs(1))

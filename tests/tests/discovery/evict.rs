@@ -1,12 +1,14 @@
 //! Agents that hold their lease and do not answer: found by probes, evicted, their work done elsewhere.
 
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coditect_core::Error;
 use coditect_core::prelude::*;
 use coditect_core::registry::{CheckPolicy, Standing, Strategy};
 use coditect_core::testing::{Cluster, Node};
+
+use tokio::time::Instant;
 
 use crate::stage::{Gate, Shared};
 use crate::until;

@@ -1,11 +1,13 @@
 //! A process that dies: out of every view with its lease, and its work done elsewhere at once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use coditect_core::Error;
 use coditect_core::prelude::*;
 use coditect_core::registry::{Reason, Strategy, Verdict};
 use coditect_core::testing::Cluster;
+
+use tokio::time::Instant;
 
 use crate::stage::{Count, Gate, Shared, within};
 use crate::until;
@@ -93,7 +95,7 @@ async fn a_claimed_task_of_an_agent_that_is_evicted_goes_elsewhere_at_once() -> 
         .start()
         .await?;
     shared.registry.judge(instance, Some(evicted)).await?;
-    let judged = tokio::time::Instant::now();
+    let judged = Instant::now();
     gate.arrived(1).await;
     assert!(judged.elapsed() < Duration::from_secs(1), "{judged:?}");
     gate.open(2);
