@@ -32,7 +32,13 @@ impl StateSource {
             }
             #[cfg(feature = "embedded")]
             "file" => {
-                let store = coditect_state::EmbeddedStore::open(path(url)?).await?;
+                let path = path(url)?;
+                let opened = coditect_state::EmbeddedStore::open(path).await;
+                let store = opened.map_err(|error| {
+                    let error = Error::from(error);
+                    let text = format!("the state store `{path}` cannot be opened");
+                    Error::new(error.kind(), text).with_source(error)
+                })?;
                 on(Arc::new(store), partitions).await
             }
             #[cfg(feature = "redis")]
