@@ -118,6 +118,11 @@ mod rabbitmq {
             self.connect().await
         }
 
+        async fn all_at_hand(&self) {
+            let bus = self.bus.lock().await.clone().expect("the bus is open");
+            bus.all_at_hand().await;
+        }
+
         async fn sever(&self) {
             let bus = self.bus.lock().await.clone().expect("the bus is open");
             bus.sever().await;

@@ -65,6 +65,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Opens the bus, in a namespace that is empty the first time.
     async fn open(&self) -> Arc<dyn MessageBus>;
 
+    /// Waits until every consumer has something of every priority at hand, while all have a backlog. A bus whose consumers take from the
+    /// backlog itself has nothing to wait for.
+    async fn all_at_hand(&self) {}
+
     /// Cuts the connections that carry deliveries, and returns when the bus has noticed.
     async fn sever(&self);
 

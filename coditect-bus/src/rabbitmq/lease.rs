@@ -279,6 +279,12 @@ impl Leases {
     }
 
     #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn has_all_at_hand(&self) -> bool {
+        let state = self.state.lock();
+        state.ready.iter().all(|ready| !ready.is_empty())
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
     pub(super) fn epoch(&self) -> u64 {
         self.state.lock().epoch
     }

@@ -63,6 +63,8 @@ use crate::{
 /// - Acknowledgements are on their way when they return `Ok`; if the connection breaks at that moment the message comes again.
 /// - A queue that is gone when the connection is back, with the broker's data or because it expired, ends its consumers as a deleted one does:
 ///   what it held is lost, and whoever subscribes anew knows. Only subscribers without a group, who have no claim to anything, go on.
+/// - What is over the broker's own `max_message_size` is `TooLarge`, too. The first time on a connection, what was in flight beside it may be
+///   refused with an unknown outcome.
 /// - The dead letters of a temporary queue outlive it by up to a week if its process was killed.
 ///
 /// ```no_run
@@ -143,6 +145,19 @@ impl RabbitMqBus {
             .any(|(epoch, leases)| leases.epoch() == *epoch)
         {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until every consumer has a message of every priority at hand; for ever, if there is none of some.
+    #[cfg(any(test, feature = "test-util"))]
+    pub async fn all_at_hand(&self) {
+        while !self
+            .core()
+            .attached()
+            .iter()
+            .all(|leases| leases.has_all_at_hand())
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 
