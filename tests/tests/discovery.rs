@@ -16,6 +16,8 @@ mod exclusive;
 mod failover;
 #[path = "discovery/health.rs"]
 mod health;
+#[path = "discovery/lease.rs"]
+mod lease;
 #[path = "discovery/route.rs"]
 mod route;
 mod stage;
