@@ -33,9 +33,30 @@ pub(crate) struct Ports {
 /// A journal of this runtime alone.
 pub(crate) struct PrivateJournal {
     /// Tells its partitions from those of others on the same bus.
-    pub(crate) name: Arc<str>,
+    name: Arc<str>,
+    lifetime: Lifetime,
     /// Fires when nobody will carry its runs forward any more.
-    pub(crate) ended: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// How long the runs of a journal are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// As long as this process lives.
+    Process,
+    /// Until they are deleted, so that another process goes on with them.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no such store"))]
+    Store,
+}
+
+impl PrivateJournal {
+    pub(crate) fn new(name: Arc<str>, lifetime: Lifetime) -> Self {
+        Self {
+            name,
+            lifetime,
+            ended: CancellationToken::new(),
+        }
+    }
 }
 
 impl Ports {
@@ -60,13 +81,16 @@ impl Ports {
         }
     }
 
-    /// The queue of what workers tell the owner of a partition. That of a private journal goes with its process,
-    /// as nobody else could use what it holds.
+    /// The queue of what workers tell the owner of a partition. That of a journal which goes with its process goes
+    /// with it, as nobody else could use what it holds.
     pub(crate) fn outcome_queue(&self, partition: Partition) -> Result<QueueSpec, Error> {
         match &self.private {
             Some(private) => {
                 let name = wire::outcome_queue(Some(&private.name), partition)?;
-                Ok(QueueSpec::temporary(name))
+                Ok(match private.lifetime {
+                    Lifetime::Process => QueueSpec::temporary(name),
+                    Lifetime::Store => QueueSpec::new(name),
+                })
             }
             None => Ok(QueueSpec::new(wire::outcome_queue(None, partition)?)),
         }

@@ -25,7 +25,7 @@ use crate::context::{ProgressPublisher, Services};
 use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
-use crate::ports::{Dispatch, Ports, PrivateJournal, Settings};
+use crate::ports::{Dispatch, Ports, Settings};
 use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{Hosted, Worker};
 
@@ -167,8 +167,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets into how many partitions runs are divided where this runtime makes the journal; 8, or 1 on a bus that
-    /// others share, where each has queues.
+    /// Sets into how many partitions runs are divided where this runtime makes the journal; 8, or 1 where runs
+    /// are kept in memory and the bus is one that others share, as each has queues there. A file or a server keeps the number that it
+    /// began with, and refuses another.
     pub fn partitions(mut self, partitions: u16) -> Self {
         self.partitions = Some(partitions);
         self
@@ -229,16 +230,17 @@ impl RuntimeBuilder {
             .registry
             .as_ref()
             .is_none_or(RegistrySource::is_private);
-        let private_state = self.state.as_ref().is_none_or(StateSource::is_private);
+        let in_memory = self.state.as_ref().is_none_or(StateSource::is_private);
         let mut settings = self.settings;
         settings.dispatch = self.dispatch.unwrap_or(if private_bus {
             Dispatch::LocalOnly
         } else {
             Dispatch::LocalFirst
         });
-        let partitions = self.partitions.unwrap_or(match private_bus {
-            true => DEFAULT_PARTITIONS,
-            false => 1,
+        let partitions = self.partitions.unwrap_or(match (private_bus, in_memory) {
+            // Each has queues on the bus, and nobody shares them.
+            (false, true) => 1,
+            _ => DEFAULT_PARTITIONS,
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
@@ -252,11 +254,7 @@ impl RuntimeBuilder {
         let routes = self.discovery.routes()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = Incarnation::fresh();
-        let private = private_state.then(|| PrivateJournal {
-            name: incarnation.to_string().into(),
-            ended: CancellationToken::new(),
-        });
-        let (journal, store) = self
+        let ((journal, store), private) = self
             .state
             .unwrap_or_else(|| "memory:".into())
             .open(partitions)
