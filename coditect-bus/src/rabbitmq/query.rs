@@ -28,6 +28,12 @@ pub(super) fn apply(
     url: &str,
 ) -> Result<RabbitMqBusBuilder, Error> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
+    // What stands before an `@` is a password whose `?` should have been written otherwise; not a word of it is repeated.
+    if query.contains('@') {
+        return Err(invalid(
+            "url has an `@` after a `?`: write them in a password as %40 and %3F",
+        ));
+    }
     let (mut certificate, mut key) = (None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -114,6 +120,15 @@ mod tests {
             let error = applied(query).unwrap_err();
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_with_a_question_mark_is_not_taken_for_a_parameter() {
+        for url in ["amqp://anna:s3c?ret@host/", "amqp://anna:s3c?a&b=ret@host/"] {
+            let error = apply(RabbitMqBusBuilder::new(url.to_owned()), url).unwrap_err();
+            assert!(error.to_string().contains("%3F"), "{error}");
+            assert!(!error.to_string().contains("ret"), "{error}");
         }
     }
 }

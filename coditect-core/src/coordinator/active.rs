@@ -33,6 +33,8 @@ pub(super) struct Flight {
     pub(super) place: Place,
     /// When it was handed out, by this owner.
     pub(super) since: Timestamp,
+    /// When it was last published again because its queue had gone.
+    pub(super) again: Option<Timestamp>,
 }
 
 /// Where an attempt runs.
@@ -45,16 +47,6 @@ pub(super) enum Place {
     Instance(Box<Routed>),
     /// With a worker that lives by heartbeats.
     Claimed(Claim),
-}
-
-impl Flight {
-    /// Until when its worker is believed to live, if one has claimed it.
-    pub(super) fn claimed_until(&self) -> Option<Timestamp> {
-        match &self.place {
-            Place::Claimed(claim) => Some(claim.until),
-            _ => None,
-        }
-    }
 }
 
 impl ActiveRun {

@@ -16,7 +16,6 @@ use futures::FutureExt;
 use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
-use super::publisher::Parcel;
 use super::route::Routed;
 use super::timer::Due;
 use crate::wire::{AttemptId, Echo, Holding, Said};
@@ -26,6 +25,8 @@ pub(super) struct Claim {
     pub(super) incarnation: Arc<str>,
     pub(super) lease: Duration,
     pub(super) until: Timestamp,
+    /// Whether a timer is set that asks after it.
+    pub(super) is_timed: bool,
     /// Who may hold it, as far as they have been in the view.
     holders: Vec<Candidate>,
     /// Where it was routed, if it was.
@@ -38,6 +39,7 @@ impl Claim {
             incarnation,
             lease,
             until,
+            is_timed: false,
             holders: Vec::new(),
             routed: None,
         }
@@ -114,11 +116,16 @@ impl Owner {
             // A former owner had handed it to the bus, and this one has a copy at work: the first to end counts.
             Place::Local(_) => return true,
             Place::Claimed(claim) => {
-                if claim.incarnation == holding.incarnation && said != Said::Release {
+                let held = claim.incarnation == holding.incarnation;
+                if held && said != Said::Release {
                     claim.until = claim.until.max(until);
+                    claim.lease = holding.lease();
                     return true;
                 }
-                let held = claim.incarnation == holding.incarnation;
+                if said == Said::Heartbeat && claim.until > self.now {
+                    // Of two that hold it, whoever claimed it last is waited for.
+                    return true;
+                }
                 (held, claim.routed.is_some())
             }
             Place::Instance(routed) => (routed.is_at(&holding.incarnation), true),
@@ -146,9 +153,16 @@ impl Owner {
         let Some(flight) = active.flights.get_mut(&task) else {
             return;
         };
-        self.timers.push(claim.until, run, Due::Claim(task));
-        let incarnation = Arc::clone(&claim.incarnation);
+        let (until, incarnation) = (claim.until, Arc::clone(&claim.incarnation));
+        let lease_ms = u64::try_from(claim.lease.as_millis()).unwrap_or(u64::MAX);
         let place = std::mem::replace(&mut flight.place, Place::Claimed(claim));
+        let was_timed = matches!(&place, Place::Claimed(former) if former.is_timed);
+        if let Place::Claimed(claim) = &mut flight.place {
+            claim.is_timed = true;
+        }
+        if !was_timed {
+            self.timers.push(until, run, Due::Claim(task));
+        }
         if let Place::Claimed(claim) = &mut flight.place {
             match place {
                 Place::Bus(_) => {
@@ -170,6 +184,7 @@ impl Owner {
                 task,
                 attempt,
                 incarnation,
+                lease_ms: Some(lease_ms),
             },
         );
     }
@@ -192,13 +207,16 @@ impl Owner {
 
     /// Asks, when a claim has run out, whether anything was heard of its worker that is not yet read.
     pub(super) fn claim_due(&mut self, run: RunId, task: TaskId) {
-        let flight = self.runs.get(&run).and_then(|run| run.flights.get(&task));
-        let Some(until) = flight.and_then(Flight::claimed_until) else {
+        let active = self.runs.get_mut(&run);
+        let flight = active.and_then(|active| active.flights.get_mut(&task));
+        let Some(Place::Claimed(claim)) = flight.map(|flight| &mut flight.place) else {
             return;
         };
-        if until > self.now {
-            return self.timers.push(until, run, Due::Claim(task));
+        if claim.until > self.now {
+            return self.timers.push(claim.until, run, Due::Claim(task));
         }
+        // The echo sets it again for those who stay.
+        claim.is_timed = false;
         if self.echo.is_none() {
             self.send_echo();
         }
@@ -213,11 +231,8 @@ impl Owner {
             return;
         };
         self.echo = Some(echo);
-        self.outbox.push(Parcel {
-            to: Destination::Queue(self.queue.clone()),
-            envelope,
-            returns: false,
-        });
+        self.outbox
+            .push_notice(Destination::Queue(self.queue.clone()), envelope);
     }
 
     /// Takes in an echo: whoever was not heard of until it was sent, nor until it came back, is dead.
@@ -234,16 +249,20 @@ impl Owner {
                 let Place::Claimed(claim) = &mut flight.place else {
                     continue;
                 };
-                if claim.until > self.now {
-                    continue;
+                if claim.until <= self.now {
+                    if took > claim.lease / 3 {
+                        claim.until = self.now.saturating_add(claim.lease);
+                    } else if claim.until <= echo.sent {
+                        dead.push((*run, *task));
+                        continue;
+                    } else {
+                        later = true;
+                        continue;
+                    }
                 }
-                if took > claim.lease / 3 {
-                    claim.until = self.now.saturating_add(claim.lease);
+                if !claim.is_timed {
+                    claim.is_timed = true;
                     self.timers.push(claim.until, *run, Due::Claim(*task));
-                } else if claim.until <= echo.sent {
-                    dead.push((*run, *task));
-                } else {
-                    later = true;
                 }
             }
         }

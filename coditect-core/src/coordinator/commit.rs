@@ -231,11 +231,8 @@ impl Owner {
             stop,
         };
         if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {
-            self.outbox.push(Parcel {
-                to: Destination::Fanout(fanout),
-                envelope,
-                returns: false,
-            });
+            self.outbox
+                .push_notice(Destination::Fanout(fanout), envelope);
         }
     }
 }

@@ -158,6 +158,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            again: None,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

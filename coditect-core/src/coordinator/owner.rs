@@ -121,15 +121,13 @@ impl Owner {
         let (finished_sender, finished) = mpsc::channel(TURN);
         let wake = Arc::new(Notify::new());
         let (return_sender, returned) = mpsc::channel(TURN);
-        let (outbox, publisher) = Publisher::new(
-            Arc::clone(&ports.bus),
-            outcomes.clone(),
-            return_sender,
-            Arc::clone(&wake),
-        );
-        let abort = shared.abort.clone();
-        let publish = async move { abort.run_until_cancelled(publisher.run()).await };
-        shared.tracker.spawn(publish);
+        let (outbox, publishers) =
+            Publisher::pair(&ports.bus, &outcomes, &return_sender, &wake, &queue);
+        for publisher in publishers {
+            let abort = shared.abort.clone();
+            let publish = async move { abort.run_until_cancelled(publisher.run()).await };
+            shared.tracker.spawn(publish);
+        }
         let now = ports.clock.now();
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));

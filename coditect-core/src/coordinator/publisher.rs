@@ -25,6 +25,13 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// for stays here, and an owner that sees that dispatches no more.
 #[derive(Debug)]
 pub(super) struct Outbox {
+    tasks: Lane,
+    /// What stops tasks, and what the owner sends itself: no queue of tasks holds it up, however full.
+    notices: Lane,
+}
+
+#[derive(Debug)]
+struct Lane {
     sender: mpsc::Sender<Parcel>,
     backlog: VecDeque<Parcel>,
 }
@@ -39,12 +46,40 @@ pub(super) struct Parcel {
 }
 
 impl Outbox {
+    /// Puts a task in.
     pub(super) fn push(&mut self, parcel: Parcel) {
-        self.backlog.push_back(parcel);
+        self.tasks.backlog.push_back(parcel);
     }
 
-    /// Hands the publisher what it has room for; it wakes the owner when it has more.
+    /// Puts something in that is no task.
+    pub(super) fn push_notice(&mut self, to: Destination, envelope: Envelope) {
+        self.notices.backlog.push_back(Parcel {
+            to,
+            envelope,
+            returns: false,
+        });
+    }
+
+    /// Hands the publishers what they have room for; they wake the owner when they have more.
     pub(super) fn flush(&mut self) -> Result<(), Lost> {
+        self.tasks.flush()?;
+        self.notices.flush()
+    }
+
+    /// Says whether more tasks would wait.
+    pub(super) fn is_full(&self) -> bool {
+        !self.tasks.backlog.is_empty() || self.tasks.sender.capacity() == 0
+    }
+}
+
+impl Lane {
+    fn new() -> (Self, mpsc::Receiver<Parcel>) {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        let backlog = VecDeque::new();
+        (Self { sender, backlog }, inbox)
+    }
+
+    fn flush(&mut self) -> Result<(), Lost> {
         while let Some(next) = self.backlog.pop_front() {
             match self.sender.try_send(next) {
                 Ok(()) => {}
@@ -58,11 +93,6 @@ impl Outbox {
         }
         Ok(())
     }
-
-    /// Says whether more would wait.
-    pub(super) fn is_full(&self) -> bool {
-        !self.backlog.is_empty() || self.sender.capacity() == 0
-    }
 }
 
 /// Publishes for one partition, in order, off its owner's loop.
@@ -73,30 +103,32 @@ pub(super) struct Publisher {
     returned: mpsc::Sender<AttemptId>,
     /// Told whenever there is room in the outbox.
     wake: Arc<Notify>,
+    /// The owner's own queue, which it has declared itself, and not as others are.
+    own: QueueName,
     declared: FxHashSet<QueueName>,
 }
 
 impl Publisher {
-    pub(super) fn new(
-        bus: Arc<dyn MessageBus>,
-        outcomes: mpsc::Sender<Outcome>,
-        returned: mpsc::Sender<AttemptId>,
-        wake: Arc<Notify>,
-    ) -> (Outbox, Self) {
-        let (sender, inbox) = mpsc::channel(WAITING);
-        let outbox = Outbox {
-            sender,
-            backlog: VecDeque::new(),
-        };
-        let publisher = Self {
-            bus,
+    /// Makes the outbox of an owner, and the publishers of its tasks and of its notices.
+    pub(super) fn pair(
+        bus: &Arc<dyn MessageBus>,
+        outcomes: &mpsc::Sender<Outcome>,
+        returned: &mpsc::Sender<AttemptId>,
+        wake: &Arc<Notify>,
+        own: &QueueName,
+    ) -> (Outbox, [Self; 2]) {
+        let (tasks, of_tasks) = Lane::new();
+        let (notices, of_notices) = Lane::new();
+        let publishers = [of_tasks, of_notices].map(|inbox| Self {
+            bus: Arc::clone(bus),
             inbox,
-            outcomes,
-            returned,
-            wake,
+            outcomes: outcomes.clone(),
+            returned: returned.clone(),
+            wake: Arc::clone(wake),
+            own: own.clone(),
             declared: FxHashSet::default(),
-        };
-        (outbox, publisher)
+        });
+        (Outbox { tasks, notices }, publishers)
     }
 
     /// Publishes until the outbox is dropped and empty, or the bus is closed.
@@ -186,6 +218,7 @@ impl Publisher {
 
     async fn declare(&mut self, to: &Destination) -> Result<(), Error> {
         if let Destination::Queue(queue) = to
+            && *queue != self.own
             && !self.declared.contains(queue)
         {
             self.bus.declare(QueueSpec::new(queue.clone())).await?;
@@ -227,6 +260,10 @@ impl Publisher {
         let text = format!("the bus refused the task: {}", refused.error());
         for envelope in refused.into_envelopes() {
             let Ok(message) = TaskMessage::read(&envelope) else {
+                tracing::error!(
+                    reason = text,
+                    "a message that is no task was refused and is dropped"
+                );
                 continue;
             };
             let outcome = Outcome {

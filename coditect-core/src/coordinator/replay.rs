@@ -1,6 +1,7 @@
 //! Runs built from what the journal keeps: new ones, and those of an owner that has gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coditect_dag::journal::{RecordKind, Settlement, Submission};
 use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
@@ -172,9 +173,12 @@ impl Owner {
         let class = active.machine.class(task);
         if let Some(holder) = active.machine.holder(task, attempt) {
             // It begins to be silent now: what it said to the former owner, that owner has read.
-            let lease = self.shared.ports.settings.agent_lease;
+            let (incarnation, lease_ms) = holder;
+            let usual = self.shared.ports.settings.agent_lease;
+            let lease = lease_ms.map_or(usual, Duration::from_millis);
             let until = self.now.saturating_add(lease);
-            let mut claim = Claim::new(Arc::clone(holder), lease, until);
+            let mut claim = Claim::new(Arc::clone(incarnation), lease, until);
+            claim.is_timed = true;
             let requirement = &self.classes.get(class).requirement;
             claim.find_holders(&self.shared.view, requirement);
             let flight = Flight {
@@ -182,6 +186,7 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
+                again: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
@@ -222,6 +227,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            again: None,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

@@ -44,8 +44,12 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
+    /// The lease, which is never so short that only its own way here takes longer, nor so long that a dead agent is
+    /// waited for all day.
     pub(crate) fn lease(&self) -> Duration {
-        Duration::from_millis(self.lease_ms)
+        const SHORTEST: Duration = Duration::from_millis(100);
+        const LONGEST: Duration = Duration::from_secs(3_600);
+        Duration::from_millis(self.lease_ms).clamp(SHORTEST, LONGEST)
     }
 
     pub(crate) fn to_envelope(&self, said: Said) -> Result<Envelope, Error> {

@@ -16,6 +16,8 @@ use crate::wire::{self, Anew};
 pub(super) const REMEMBERED: usize = 64;
 /// How long it takes until the bus is asked again to take a notice.
 const RETRY: Duration = Duration::from_millis(200);
+/// How often it is asked: for some 30 s of an outage, or longer where a publish waits for its confirm.
+const TRIES: usize = 150;
 
 impl Worker {
     /// Follows which queues were made anew.
@@ -42,11 +44,19 @@ pub(crate) async fn tell_anew(bus: &dyn MessageBus, queue: &QueueName, at: Optio
         return;
     };
     let to = Destination::Fanout(fanout);
-    while let Err(refused) = bus.publish(&to, envelope.clone()).await {
-        // Where nobody listens there is nobody who has published anything.
-        if matches!(refused.kind(), ErrorKind::NoRoute | ErrorKind::Closed) {
+    for _ in 0..TRIES {
+        let Err(refused) = bus.publish(&to, envelope.clone()).await else {
             return;
+        };
+        match refused.kind() {
+            // Where nobody listens there is nobody who has published anything.
+            ErrorKind::NoRoute | ErrorKind::Closed => return,
+            _ if refused.error().is_retryable() => tokio::time::sleep(RETRY).await,
+            _ => break,
         }
-        tokio::time::sleep(RETRY).await;
     }
+    tracing::error!(
+        %queue,
+        "nobody could be told that the queue was made anew; what had waited in another before it may stay away"
+    );
 }

@@ -26,6 +26,8 @@ pub(super) enum Told {
     NotNow,
     /// Its queue is gone, and with it whoever wanted to know.
     NobodyAsks,
+    /// The bus is closed, or refuses it whatever it says.
+    Never,
 }
 
 /// Publishes an outcome to the queue that its task named.
@@ -64,7 +66,10 @@ pub(super) async fn publish_outcome(
         error = &error as &dyn std::error::Error,
         "an outcome could not be published; the task will be delivered again"
     );
-    Told::NotNow
+    match error.is_retryable() {
+        true => Told::NotNow,
+        false => Told::Never,
+    }
 }
 
 async fn publish(

@@ -11,7 +11,7 @@ use coditect_bus::{QueueName, Subscription};
 use tokio_util::sync::DropGuard;
 
 use super::Worker;
-use super::consume::consume;
+use super::consume::{RESUBSCRIBE, consume};
 use super::hosted::Hosted;
 
 /// One delivery more than there are slots, so that the next task is at hand when a slot is free.
@@ -52,6 +52,8 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
             () = hosted.standing.taking().cancelled() => return,
             // The agent, which holds the sender, outlives this.
             _ = away.changed() => {}
+            // Handlers that wait for those who are missing here change nothing by themselves.
+            () = tokio::time::sleep(RESUBSCRIBE), if extra.len() < wanted => {}
         }
     }
 }

@@ -160,7 +160,7 @@ impl Worker {
             Hold::Delivery(delivery) => {
                 match self.tell(&name.owner, &outcome(attempted.ended)).await {
                     Told::Confirmed => settle(delivery.ack()).await,
-                    Told::NotNow => settle(delivery.nack(RESUBSCRIBE)).await,
+                    Told::NotNow | Told::Never => settle(delivery.nack(RESUBSCRIBE)).await,
                     Told::NobodyAsks => {
                         settle(delivery.reject(nobody_asks(name))).await;
                     }

@@ -92,6 +92,9 @@ pub enum RecordKind {
         attempt: Attempt,
         /// The process that holds it.
         incarnation: Arc<str>,
+        /// After how many milliseconds of silence it is taken for dead, where that was said.
+        #[serde(default)]
+        lease_ms: Option<u64>,
     },
     /// An attempt ended well, and with it the task.
     Succeeded {
@@ -258,6 +261,7 @@ mod tests {
                 task,
                 attempt,
                 incarnation: "a".into(),
+                lease_ms: Some(10_000),
             },
             RecordKind::Succeeded {
                 task,

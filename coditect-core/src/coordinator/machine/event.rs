@@ -90,10 +90,11 @@ impl RunMachine {
                 task,
                 attempt,
                 incarnation,
+                lease_ms,
             } => {
                 if self.is_current(*task, *attempt) {
-                    self.claims
-                        .insert(*task, (*attempt, Arc::clone(incarnation)));
+                    let holder = (Arc::clone(incarnation), *lease_ms);
+                    self.claims.insert(*task, (*attempt, holder));
                 }
                 return Ok(None);
             }

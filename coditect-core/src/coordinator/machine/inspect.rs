@@ -9,7 +9,7 @@ use coditect_registry::Requirement;
 use coditect_resilience::RetryPolicy;
 
 use super::super::scope::Scope;
-use super::RunMachine;
+use super::{Holder, RunMachine};
 use crate::context::Siblings;
 use crate::failure::Failure;
 use crate::plan::TaskSettings;
@@ -179,9 +179,9 @@ impl RunMachine {
     }
 
     /// The process that has claimed an attempt.
-    pub(crate) fn holder(&self, task: TaskId, attempt: Attempt) -> Option<&Arc<str>> {
-        let (claimed, incarnation) = self.claims.get(&task)?;
-        (*claimed == attempt).then_some(incarnation)
+    pub(crate) fn holder(&self, task: TaskId, attempt: Attempt) -> Option<&Holder> {
+        let (claimed, holder) = self.claims.get(&task)?;
+        (*claimed == attempt).then_some(holder)
     }
 
     /// When the first attempt of a task that has not ended was handed out.

@@ -36,6 +36,9 @@ pub(crate) enum Effect {
 /// Gives a requirement the number under which its tasks queue.
 pub(crate) type Intern<'a> = &'a mut dyn FnMut(&Requirement) -> Class;
 
+/// The process that has claimed an attempt, and its lease in milliseconds where that is known.
+pub(crate) type Holder = (Arc<str>, Option<u64>);
+
 /// One run, rebuilt from its records or kept up to date by them.
 pub(crate) struct RunMachine {
     priority: Priority,
@@ -49,7 +52,7 @@ pub(crate) struct RunMachine {
     failures: FxHashMap<TaskId, Failure>,
     unserved: FxHashSet<TaskId>,
     /// Who claimed which attempt of a task, as far as the attempt is known to be open.
-    claims: FxHashMap<TaskId, (Attempt, Arc<str>)>,
+    claims: FxHashMap<TaskId, (Attempt, Holder)>,
     /// When tasks were redriven, from which their deadlines count anew.
     redriven: FxHashMap<TaskId, Timestamp>,
     /// When tasks were first dispatched whose retries are limited in time.

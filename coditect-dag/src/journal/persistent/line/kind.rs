@@ -28,6 +28,8 @@ pub(super) enum Kind<'a> {
         attempt: Attempt,
         #[serde(borrow)]
         incarnation: Cow<'a, str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease_ms: Option<u64>,
     },
     Succeeded {
         task: TaskId,
@@ -109,10 +111,12 @@ impl<'a> Kind<'a> {
                 task,
                 attempt,
                 incarnation,
+                lease_ms,
             } => Self::Claimed {
                 task: *task,
                 attempt: *attempt,
                 incarnation: text(incarnation),
+                lease_ms: *lease_ms,
             },
             RecordKind::Succeeded {
                 task,
@@ -196,10 +200,12 @@ impl<'a> Kind<'a> {
                 task,
                 attempt,
                 incarnation,
+                lease_ms,
             } => RecordKind::Claimed {
                 task,
                 attempt,
                 incarnation: owned(incarnation),
+                lease_ms,
             },
             Self::Succeeded {
                 task,
