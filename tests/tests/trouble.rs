@@ -78,9 +78,8 @@ async fn silent_worker(private: bool) -> Result<(), Error> {
     silent.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(1800)).await;
     println!("echoes on the bus: {}", echoes.load(Ordering::SeqCst));
-    assert_eq!(
+    assert!(
         calls.get() > 1,
-        true,
         "the claim of a silent worker was never given up"
     );
     Ok(())
@@ -282,7 +281,7 @@ async fn a_deleted_queue_is_published_again_once() -> Result<(), Error> {
 
 #[tokio::test(start_paused = true)]
 async fn two_holders_do_not_fill_the_journal() -> Result<(), Error> {
-    use coditect_core::dag::journal::{RecordKind, RunJournal};
+    use coditect_core::dag::journal::RecordKind;
     let (shared, gate, calls) = (
         Shared::new().with_partitions(1),
         Gate::new(),
