@@ -77,6 +77,7 @@ mod ports;
 pub mod prelude;
 mod run;
 mod runtime;
+mod sharing;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod wire;

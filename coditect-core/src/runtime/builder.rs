@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::discovery::Discovery;
+use super::resilience::Resilience;
 use super::source::{BusSource, RegistrySource, StateSource};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
@@ -27,7 +28,7 @@ use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::run::{PreparedRuns, Submitter};
-use crate::worker::{Hosted, Worker};
+use crate::worker::{BreakerBoard, Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
 /// As short as a registry takes one.
@@ -85,6 +86,7 @@ pub struct RuntimeBuilder {
     coordinates: bool,
     drain: Duration,
     pub(super) discovery: Discovery,
+    pub(super) resilience: Resilience,
 }
 
 impl Default for RuntimeBuilder {
@@ -101,6 +103,7 @@ impl Default for RuntimeBuilder {
             coordinates: true,
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
+            resilience: Resilience::default(),
         }
     }
 }
@@ -244,14 +247,16 @@ impl RuntimeBuilder {
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
+        let mut breakers = BreakerBoard::new();
         let hosted: Vec<_> = self
             .agents
             .into_iter()
-            .map(|agent| Hosted::new(agent).map(Arc::new))
+            .map(|agent| Hosted::new(agent, &mut breakers).map(Arc::new))
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
         let routes = self.discovery.routes()?;
+        let budgets = self.resilience.budgets()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = Incarnation::fresh();
         let ((journal, store), private) = self
@@ -288,7 +293,7 @@ impl RuntimeBuilder {
             submitter: submitter.clone(),
             progress,
         });
-        let worker = Worker::new(incarnation, hosted, services);
+        let worker = Worker::new(incarnation, hosted, breakers, services);
         // A start that fails half-way leaves no agents behind.
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
@@ -305,6 +310,7 @@ impl RuntimeBuilder {
                 view: view.clone(),
                 listeners,
                 routes: (!routes.is_empty()).then(|| Routes::new(view.clone(), routes)),
+                budgets,
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,

@@ -3,6 +3,7 @@
 mod builder;
 mod discovery;
 mod request;
+mod resilience;
 mod shutdown;
 mod source;
 

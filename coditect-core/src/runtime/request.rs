@@ -20,7 +20,7 @@ use crate::agent::encode_output;
 use crate::error::{Error, ErrorKind};
 use crate::plan::Call;
 use crate::wire::{self, ReplyBody};
-use crate::worker::{Ended, Hosted};
+use crate::worker::{Ended, Offer};
 
 /// How long a requester waits where it says nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,13 +74,19 @@ impl<O: DeserializeOwned> Request<O> {
         let input = self.input?;
         let runtime = self.runtime;
         let ended = match runtime.inner.worker.find(&requirement) {
-            Some(hosted) => {
-                let asked = local(&runtime, hosted, input, self.patience);
+            Some(offer) if offer.is_held_back() && !is_elsewhere(&runtime, &requirement) => {
+                let text = format!(
+                    "`{requirement}` fails in this process, and is left alone for a moment"
+                );
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+            Some(offer) if !offer.is_held_back() => {
+                let asked = local(&runtime, &offer, input, self.patience);
                 timeout(self.patience, asked)
                     .await
                     .map_err(|_| late(&requirement, self.patience))?
             }
-            None => remote(&runtime, &requirement, input, self.patience, self.priority).await,
+            _ => remote(&runtime, &requirement, input, self.patience, self.priority).await,
         };
         match ended? {
             Ended::Output(output) => serde_json::from_slice(&output).map_err(|error| {
@@ -97,16 +103,27 @@ impl<O: DeserializeOwned> Request<O> {
 /// Asks an agent of this process.
 async fn local(
     runtime: &Runtime,
-    hosted: &Arc<Hosted>,
+    offer: &Offer,
     input: Bytes,
     patience: Duration,
 ) -> Result<Ended, Error> {
-    let slot = match hosted.try_slot() {
+    let slot = match offer.try_slot() {
         Some(slot) => slot,
-        None => hosted.slot().await,
+        None => offer.hosted.work(offer.capability).await,
     };
     let asked = runtime.inner.worker.answer(slot, input, patience);
     asked.answer().await.ok_or_else(Error::closed)
+}
+
+/// Says whether an agent of another process offers what is required.
+fn is_elsewhere(runtime: &Runtime, requirement: &Requirement) -> bool {
+    let here = runtime.inner.worker.incarnation;
+    runtime.inner.view.records().iter().any(|record| {
+        let mut offered = record.capabilities.iter();
+        record.incarnation() != here
+            && record.standing() <= Standing::Degraded
+            && offered.any(|capability| requirement.matches(capability))
+    })
 }
 
 /// Asks whoever takes the question from the bus.
