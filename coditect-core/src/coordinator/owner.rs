@@ -9,11 +9,11 @@ use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
-use super::anew::made_anew;
+use super::anew::Notices;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::machine::Effect;
@@ -22,7 +22,7 @@ use super::timer::Timers;
 use super::{Shared, check, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{Anew, AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
+use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -76,7 +76,7 @@ struct Sources {
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
     /// Told of queues that lost what they had.
-    anew: broadcast::Receiver<Anew>,
+    anew: Notices,
 }
 
 /// What comes through the partition's queue.
@@ -108,7 +108,7 @@ impl Owner {
     ) -> Result<Option<Self>, Error> {
         let ports = &shared.ports;
         // Before anything is published that could be lost with its queue.
-        let anew = shared.worker.queues_made_anew();
+        let anew = Notices::new(shared.worker.queues_made_anew());
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
@@ -123,6 +123,7 @@ impl Owner {
         let (return_sender, returned) = mpsc::channel(TURN);
         let (outbox, publisher) = Publisher::new(
             Arc::clone(&ports.bus),
+            queue.clone(),
             outcomes.clone(),
             return_sender,
             Arc::clone(&wake),
@@ -213,7 +214,7 @@ impl Owner {
                 Some(one) = self.sources.returned.recv() => returned = Some(one),
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
-                notice = made_anew(&mut self.sources.anew) => self.publish_again(notice.as_ref()),
+                (queue, gone) = self.sources.anew.next() => self.publish_again(queue.as_ref(), gone),
                 () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}

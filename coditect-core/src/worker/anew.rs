@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use coditect_bus::{Destination, ErrorKind, MessageBus, QueueName};
+use coditect_bus::{Destination, Envelope, ErrorKind, MessageBus, QueueName};
 use coditect_dag::Timestamp;
 use tokio::sync::broadcast;
 
@@ -16,6 +16,8 @@ use crate::wire::{self, Anew};
 pub(super) const REMEMBERED: usize = 64;
 /// How long it takes until the bus is asked again to take a notice.
 const RETRY: Duration = Duration::from_millis(200);
+/// For how long it is asked: whoever tells has more to do.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Follows which queues were made anew.
@@ -29,23 +31,47 @@ impl Worker {
     }
 }
 
-/// Tells all processes that a queue was made anew, until the bus has taken it.
+/// Tells all processes that a queue was made anew, until the bus has taken it; says whether there was time enough.
 ///
 /// `at` says when, where nobody can say whether there had been one before.
-pub(crate) async fn tell_anew(bus: &dyn MessageBus, queue: &QueueName, at: Option<Timestamp>) {
+pub(crate) async fn tell_anew(
+    bus: &dyn MessageBus,
+    queue: &QueueName,
+    at: Option<Timestamp>,
+) -> bool {
     tracing::info!(%queue, "the queue was made anew, and what had waited in another before it is published again");
     let notice = Anew {
         anew: queue.clone(),
         at,
     };
     let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), notice.to_envelope()) else {
-        return;
+        return true;
     };
     let to = Destination::Fanout(fanout);
-    while let Err(refused) = bus.publish(&to, envelope.clone()).await {
+    let telling = tell(bus, queue, &to, &envelope);
+    let told = tokio::time::timeout(PATIENCE, telling).await;
+    if told.is_err() {
+        tracing::error!(%queue, "the bus takes no notice of the queue that was made anew");
+    }
+    told.is_ok()
+}
+
+/// Publishes a notice until the bus has taken it, or says that it never will.
+async fn tell(bus: &dyn MessageBus, queue: &QueueName, to: &Destination, notice: &Envelope) {
+    let mut was_warned = false;
+    while let Err(refused) = bus.publish(to, notice.clone()).await {
         // Where nobody listens there is nobody who has published anything.
         if matches!(refused.kind(), ErrorKind::NoRoute | ErrorKind::Closed) {
             return;
+        }
+        if !refused.error().is_retryable() {
+            let error = refused.error() as &dyn std::error::Error;
+            tracing::error!(%queue, error, "nobody can be told that the queue was made anew");
+            return;
+        }
+        if !std::mem::replace(&mut was_warned, true) {
+            let error = refused.error() as &dyn std::error::Error;
+            tracing::warn!(%queue, error, "nobody is told yet that the queue was made anew; trying again");
         }
         tokio::time::sleep(RETRY).await;
     }
