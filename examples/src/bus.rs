@@ -48,6 +48,13 @@ impl BusUrl {
         self.0.starts_with("memory:")
     }
 
+    /// Says whether the address is that of a broker, by its scheme.
+    pub(crate) fn is_broker(&self) -> bool {
+        ["amqp:", "amqps:"]
+            .iter()
+            .any(|scheme| self.0.starts_with(scheme))
+    }
+
     /// Why nothing could be started on this bus, and what to do about it. Holds no password.
     #[must_use]
     pub fn explain(&self, error: Error) -> anyhow::Error {
@@ -93,21 +100,26 @@ impl FromStr for BusUrl {
 
 impl fmt::Display for BusUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str("URL");
-        };
-        // A password that was not written with %XX may hold anything, further `@` and `/` included.
-        let Some((login, place)) = rest.rsplit_once('@') else {
-            return write!(
-                f,
-                "{scheme}://{}",
-                rest.split('?').next().unwrap_or_default()
-            );
-        };
-        let user = login.split(':').next().unwrap_or_default();
-        let place = place.split('?').next().unwrap_or_default();
-        write!(f, "{scheme}://{user}:***@{place}")
+        masked(&self.0, f)
     }
+}
+
+/// Writes an address without its password and parameters.
+pub(crate) fn masked(url: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return f.write_str("URL");
+    };
+    // A password that was not written with %XX may hold anything, further `@` and `/` included.
+    let Some((login, place)) = rest.rsplit_once('@') else {
+        return write!(
+            f,
+            "{scheme}://{}",
+            rest.split('?').next().unwrap_or_default()
+        );
+    };
+    let user = login.split(':').next().unwrap_or_default();
+    let place = place.split('?').next().unwrap_or_default();
+    write!(f, "{scheme}://{user}:***@{place}")
 }
 
 impl fmt::Debug for BusUrl {

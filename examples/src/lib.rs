@@ -2,3 +2,4 @@
 
 pub mod bus;
 pub mod code_audit;
+pub mod registry;

@@ -63,12 +63,19 @@ fn add_large_files(tree: &Path) {
     fs::write(tree.join("huge.sql"), "\u{1}".repeat(9 << 20)).expect("a file");
 }
 
+/// An audit that prints its report as JSON.
+fn audit_of(bus: &str, tree: &Path) -> Process {
+    let tree = tree.to_str().expect("a temporary path is UTF-8");
+    Process::start("code_audit", &["--bus", bus, "--json", tree])
+}
+
 /// What the report says when everything is in one process.
 fn embedded(tree: &Path) -> Value {
     let output = Command::new(binary("code_audit"))
         .args(["--json"])
         .arg(tree)
         .env_remove("CODITECT_BUS")
+        .env_remove("CODITECT_REGISTRY")
         .output()
         .expect("the example can be started");
     let mut report: Value = serde_json::from_slice(&output.stdout).expect("a report");
@@ -116,7 +123,7 @@ async fn one_worker_gives_the_report_of_an_embedded_audit() {
     let tree = tree(60);
     add_large_files(tree.path());
     let worker = Process::worker(&place.url(), &[]);
-    let ended = Process::audit(&place.url(), tree.path()).end();
+    let ended = audit_of(&place.url(), tree.path()).end();
     let expected = embedded(tree.path());
     assert_eq!(audited(&ended), expected);
     let files = expected["volume"]["files"].as_u64().expect("a number");
@@ -129,7 +136,7 @@ async fn three_workers_share_the_work_and_change_nothing_in_the_report() {
     let Some(place) = place().await else { return };
     let tree = tree(200);
     let workers = [(); 3].map(|()| Process::worker(&place.url(), &["--jobs", "2"]));
-    let ended = Process::audit(&place.url(), tree.path()).end();
+    let ended = audit_of(&place.url(), tree.path()).end();
     assert_eq!(audited(&ended), embedded(tree.path()));
     assert_eq!(shares(&ended).len(), 3, "{:?}", shares(&ended));
     workers.into_iter().for_each(drain);
@@ -140,7 +147,7 @@ async fn workers_with_some_of_the_agents_complete_each_other() {
     let Some(place) = place().await else { return };
     let tree = tree(30);
     let rust = Process::worker(&place.url(), &["--agents", "rust"]);
-    let mut audit = Process::audit(&place.url(), tree.path());
+    let mut audit = audit_of(&place.url(), tree.path());
     audit
         .line_with("waiting: no agent takes tasks of analyse-markdown, analyse-text, analyse-toml");
     let others = Process::worker(&place.url(), &["--agents", "markdown,toml,text,other"]);
@@ -155,7 +162,7 @@ async fn workers_with_some_of_the_agents_complete_each_other() {
 async fn a_worker_that_comes_late_is_asked_for_and_used() {
     let Some(place) = place().await else { return };
     let tree = tree(60);
-    let mut audit = Process::audit(&place.url(), tree.path());
+    let mut audit = audit_of(&place.url(), tree.path());
     audit.line_with("waiting: no agent takes tasks of analyse-");
     audit.line_with("code_audit_worker -- --bus 'amqp://guest:***@");
     let worker = Process::worker(&place.url(), &[]);
@@ -169,7 +176,7 @@ async fn a_worker_that_is_killed_costs_nothing_but_time() {
     let Some(place) = place().await else { return };
     let tree = tree(300);
     let mut doomed = Process::worker(&place.url(), &["--jobs", "4"]);
-    let audit = Process::audit(&place.url(), tree.path());
+    let audit = audit_of(&place.url(), tree.path());
     (0..40).for_each(|_| doomed.line_with("analysed"));
     let heir = Process::worker(&place.url(), &["--jobs", "4"]);
     doomed.signal("KILL");
@@ -189,7 +196,7 @@ async fn an_interrupted_audit_leaves_nothing_behind_in_its_workers() {
     let Some(place) = place().await else { return };
     let large = tree(300);
     let mut worker = Process::worker(&place.url(), &["--jobs", "1"]);
-    let audit = Process::audit(&place.url(), large.path());
+    let audit = audit_of(&place.url(), large.path());
     (0..10).for_each(|_| worker.line_with("analysed"));
     audit.signal("INT");
     let ended = audit.end();
@@ -198,7 +205,7 @@ async fn an_interrupted_audit_leaves_nothing_behind_in_its_workers() {
     assert_eq!(ended.json()["run"]["cancelled"], true);
 
     let small = tree(20);
-    let ended = Process::audit(&place.url(), small.path()).end();
+    let ended = audit_of(&place.url(), small.path()).end();
     assert_eq!(audited(&ended), embedded(small.path()));
     drain(worker);
     let queues = place.queues().await.expect("a list");
@@ -220,7 +227,7 @@ async fn audits_at_once_on_the_same_broker_do_not_meet() {
     let workers = [(); 2].map(|()| Process::worker(&place.url(), &[]));
     let audits = trees
         .each_ref()
-        .map(|tree| Process::audit(&place.url(), tree.path()));
+        .map(|tree| audit_of(&place.url(), tree.path()));
     for (audit, tree) in audits.into_iter().zip(&trees) {
         assert_eq!(audited(&audit.end()), embedded(tree.path()));
     }
@@ -304,7 +311,7 @@ async fn what_is_wrong_with_the_bus_is_said_in_two_lines_without_the_password() 
     ];
     let tree = tree(1);
     for (url, reason) in cases {
-        let audit = Process::audit(&url, tree.path());
+        let audit = audit_of(&url, tree.path());
         let worker = Process::start("code_audit_worker", &["--bus", &url]);
         for ended in [audit.end(), worker.end()] {
             assert_eq!(ended.status.code(), Some(2), "{:#?}", ended.said);

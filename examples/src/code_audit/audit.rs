@@ -8,7 +8,7 @@ use anyhow::Context;
 use coditect_core::prelude::*;
 use coditect_core::{RunEvent, RunReport, TaskReport, TaskState, shutdown_signal};
 
-use crate::bus::{self, BusUrl};
+use crate::bus;
 use crate::code_audit::INTERRUPTED;
 use crate::code_audit::agents::{self, AUDIT, Analyst, AuditTask, FILE, PACKAGE};
 use crate::code_audit::cli::Cli;
@@ -44,7 +44,7 @@ pub(crate) async fn audit(cli: &Cli) -> anyhow::Result<Audited> {
     let run = runtime.submit(&AUDIT, AuditTask { path, carried }).await?;
     let progress = Progress::start(cli.json);
     let interrupted = tokio::select! {
-        shown = show(&run, &progress, cli.bus()) => shown.map(|()| false)?,
+        shown = show(&run, &progress, cli) => shown.map(|()| false)?,
         () = interrupt => {
             end_at_the_next_signal();
             run.cancel("interrupted by the user").await?;
@@ -90,10 +90,18 @@ async fn start(cli: &Cli) -> anyhow::Result<Runtime> {
         runtime = agents::analysing(runtime, analyst);
     }
     match cli.bus() {
+        None if cli.registry.shared().is_some() => anyhow::bail!(
+            "a registry finds agents in other processes, and needs a bus to reach them\n  \
+             help: add --bus amqp://…, or leave out --registry and CODITECT_REGISTRY"
+        ),
         None => Ok(runtime.start().await?),
         Some(url) => {
-            let runtime = runtime.bus(url.as_str()).start().await;
-            runtime.map_err(|error| url.explain(error))
+            let mut runtime = runtime.bus(url.as_str());
+            if let Some(registry) = cli.registry.shared() {
+                runtime = runtime.registry(registry.as_str());
+            }
+            let started = runtime.start().await;
+            started.map_err(|error| cli.registry.explain(url, error))
         }
     }
 }
@@ -108,13 +116,11 @@ fn end_at_the_next_signal() {
 }
 
 /// Moves the bar with the run's events until the run has ended, and says when it waits for workers.
-async fn show(
-    run: &RunHandle<AuditReport>,
-    progress: &Progress,
-    bus: Option<&BusUrl>,
-) -> anyhow::Result<()> {
+async fn show(run: &RunHandle<AuditReport>, progress: &Progress, cli: &Cli) -> anyhow::Result<()> {
     let mut events = run.events().await?;
-    let mut waiting = bus.cloned().map(Waiting::new);
+    let mut waiting = cli
+        .bus()
+        .map(|bus| Waiting::new(bus.clone(), cli.registry.shared().cloned()));
     progress.planned(1);
     loop {
         let event = tokio::select! {

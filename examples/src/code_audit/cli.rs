@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::bus::{BusArgs, BusUrl};
 use crate::code_audit::finding::Severity;
+use crate::registry::RegistryArgs;
 
 /// Audits a source tree with agents: every file, every package, one report.
 ///
@@ -32,6 +33,8 @@ pub(crate) struct Cli {
     jobs: Option<usize>,
     #[command(flatten)]
     bus: BusArgs,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     /// Where the report goes: a directory, or a prefix to which `.md` and `.html` are added
     /// [default: `code-audit`, and nowhere with --json]
     #[arg(long, value_name = "DIR|PREFIX")]

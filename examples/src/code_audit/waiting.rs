@@ -7,6 +7,7 @@ use coditect_core::RunEventKind;
 use tokio::time::Instant;
 
 use crate::bus::BusUrl;
+use crate::registry::RegistryUrl;
 
 /// How long agents may be missing before that is said: the bus is asked in intervals who is there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,6 +18,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Waiting {
     bus: BusUrl,
+    registry: Option<RegistryUrl>,
     /// Capabilities that tasks wait for and nobody offers.
     missing: BTreeSet<String>,
     /// Those that were spoken of.
@@ -28,10 +30,11 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Starts to watch a run whose agents are on `bus`.
-    pub(crate) fn new(bus: BusUrl) -> Self {
+    /// Starts to watch a run whose agents are on `bus`, and found in `registry` if that is shared.
+    pub(crate) fn new(bus: BusUrl, registry: Option<RegistryUrl>) -> Self {
         Self {
             bus,
+            registry,
             missing: BTreeSet::new(),
             told: BTreeSet::new(),
             at: Instant::now() + SILENCE,
@@ -80,9 +83,11 @@ impl Waiting {
 
     /// What there is to say when [`silence`](Self::silence) has ended.
     pub(crate) fn say(&mut self) -> String {
+        let registry = self.registry.as_ref();
+        let registry = registry.map_or_else(String::new, |url| format!(" --registry '{url}'"));
         let how = format!(
             "  start one, here or on any machine that reaches the broker:\n  \
-             cargo run --release -p coditect-examples --example code_audit_worker -- --bus '{}'",
+             cargo run --release -p coditect-examples --example code_audit_worker -- --bus '{}'{registry}",
             self.bus
         );
         if self.missing.is_empty() {
@@ -117,7 +122,10 @@ mod tests {
     }
 
     fn waiting() -> Waiting {
-        Waiting::new("amqp://anna:hunter2@host/v".parse().unwrap())
+        Waiting::new(
+            "amqp://anna:hunter2@host/v".parse().unwrap(),
+            "redis://:hunter2@cache".parse().ok(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -133,7 +141,7 @@ mod tests {
         let said = waiting.say();
         assert!(said.contains("analyse-rust, analyse-toml\n"), "{said}");
         assert!(
-            said.contains("code_audit_worker -- --bus 'amqp://anna:***@host/v'"),
+            said.contains("code_audit_worker -- --bus 'amqp://anna:***@host/v' --registry 'redis://:***@cache'"),
             "{said}"
         );
         assert!(waiting.silence().now_or_never().is_none());

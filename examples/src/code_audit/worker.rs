@@ -14,6 +14,7 @@ use crate::code_audit::agents::{self, Analyst, analyse};
 use crate::code_audit::cli;
 use crate::code_audit::language::Language;
 use crate::code_audit::{FAILED, INTERRUPTED};
+use crate::registry::RegistryArgs;
 
 /// How many files are analysed at once for each core: the bus needs some time to bring the next one.
 const JOBS_PER_CORE: usize = 4;
@@ -30,6 +31,8 @@ struct Cli {
     /// The RabbitMQ broker that audits use: amqp[s]://user:password@host:port/vhost
     #[arg(long, value_name = "URL", env = "CODITECT_BUS", hide_env_values = true)]
     bus: BusUrl,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// What to analyse, separated by commas; all if it is left out
     #[arg(long, value_name = "AGENTS", value_delimiter = ',')]
     agents: Vec<Language>,
@@ -78,11 +81,14 @@ async fn work(cli: &Cli) -> anyhow::Result<()> {
     );
     let analyst = Analyst::new(cli.languages(), cli.jobs());
     let done = analyst.done();
-    let runtime = agents::analysing(Runtime::builder(), analyst)
+    let mut runtime = agents::analysing(Runtime::builder(), analyst)
         .worker_only()
         .bus(cli.bus.as_str());
+    if let Some(registry) = cli.registry.shared() {
+        runtime = runtime.registry(registry.as_str());
+    }
     let runtime = tokio::select! {
-        started = runtime.start() => started.map_err(|error| cli.bus.explain(error))?,
+        started = runtime.start() => started.map_err(|error| cli.registry.explain(&cli.bus, error))?,
         () = end => return Ok(()),
     };
     let (began, end) = (Instant::now(), shutdown_signal());

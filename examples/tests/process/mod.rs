@@ -1,7 +1,6 @@
 //! Processes of examples that run beside a test.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -32,6 +31,7 @@ impl Process {
             .env("RUST_LOG", "coditect_examples=debug,warn,lapin=off")
             .env("NO_COLOR", "1")
             .env_remove("CODITECT_BUS")
+            .env_remove("CODITECT_REGISTRY")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -67,12 +67,6 @@ impl Process {
         let mut worker = Self::start("code_audit_worker", &[&["--bus", bus], arguments].concat());
         worker.line_with("ready:");
         worker
-    }
-
-    /// An audit that prints its report as JSON.
-    pub(crate) fn audit(bus: &str, tree: &Path) -> Self {
-        let tree = tree.to_str().expect("a temporary path is UTF-8");
-        Self::start("code_audit", &["--bus", bus, "--json", tree])
     }
 
     /// Waits for a line of standard error that contains `part`.
