@@ -25,7 +25,7 @@ pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
 use crate::run::{RunHandle, Submit, Submitter};
@@ -64,6 +64,8 @@ struct Inner {
     worker: Arc<Worker>,
     coordinator: Option<Coordinator>,
     view: View,
+    /// Capabilities whose requests go to chosen instances, where there are some.
+    routes: Option<Arc<Routes>>,
     requester: OnceCell<Requester>,
     /// How long a drain may take.
     drain: Duration,

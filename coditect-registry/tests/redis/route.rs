@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use super::support::*;
 
 /// What everybody does with a registry.
-async fn lives(builder: RedisRegistryBuilder) {
+pub(crate) async fn lives(builder: RedisRegistryBuilder) {
     let registry = builder.connect().await.unwrap();
     let mut watch = watch(&registry).await;
     let registration = registry.register(record("writer"), LONG).await.unwrap();
