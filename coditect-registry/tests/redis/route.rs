@@ -64,6 +64,9 @@ async fn tls_is_spoken_with_an_authority_of_ones_own() {
     };
     assert!(redis.url().starts_with("rediss://"));
     lives(builder(redis.url()).with_ca_pem(authority.pem())).await;
+    let file = redis.folder().await.unwrap().join("ca.pem");
+    let url = format!("{}?cacertfile={}", redis.url(), file.display());
+    lives(builder(url)).await;
 
     let stranger = builder(redis.url()).with_ca_pem(Authority::new().pem());
     let error = stranger.connect().await.unwrap_err();
