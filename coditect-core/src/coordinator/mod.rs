@@ -11,13 +11,16 @@ mod conclude;
 mod dispatch;
 mod due;
 mod inbox;
+mod lane;
 mod listeners;
 mod machine;
+mod outbox;
 mod outcome;
 mod outputs;
 mod owner;
 mod publisher;
 mod record;
+mod renew;
 mod replay;
 mod route;
 mod scope;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_dag::journal::Partition;
-use coditect_registry::{CheckPolicy, View};
+use coditect_registry::{CheckPolicy, Checker, View};
 use coditect_resilience::{Randomness, SplitMix};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,13 +42,16 @@ pub(crate) use self::budget::Budgets;
 pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
-use self::owner::Owner;
-pub(crate) use self::route::Routes;
+use self::owner::{Lost, Owner};
+pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
 use crate::run::PreparedRuns;
 use crate::worker::Worker;
+
+/// How long the store may still take for an answer when everything is to end at once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the owners of all partitions of this process share.
 pub(crate) struct Shared {
@@ -78,6 +84,19 @@ impl Shared {
         self.randomness.next_unit()
     }
 
+    /// Awaits the store; in vain where it has not answered some time after everything was to end at once.
+    async fn asked_of_store<T>(&self, answer: impl Future<Output = T>) -> Result<T, Lost> {
+        let too_late = async {
+            self.abort.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            () = too_late => Err(Lost),
+        }
+    }
+
     /// Says whether tasks may go to agents of this process without the bus.
     fn stays_local(&self) -> bool {
         self.ports.settings.dispatch != Dispatch::Bus
@@ -87,6 +106,8 @@ impl Shared {
 /// Takes partitions and keeps them until it is told to drain.
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
+    /// Asks the agents for signs of life, whenever it is this process's turn.
+    checker: Option<Checker>,
 }
 
 impl Coordinator {
@@ -111,7 +132,8 @@ impl Coordinator {
         let all = u32::from(partitions.get());
         // The sender lives until the end of this function.
         let _ = all_tried.wait_for(|tried| *tried >= all).await;
-        Ok(Self { shared })
+        let checker = check::start(&shared);
+        Ok(Self { shared, checker })
     }
 
     /// Lets what runs in this process end, within `limit`, and gives the partitions back.
@@ -122,8 +144,15 @@ impl Coordinator {
             .await
             .is_ok();
         if !drained {
+            tracing::warn!(
+                ?limit,
+                "partitions were not given back in time; giving up what they are at"
+            );
             self.shared.abort.cancel();
             self.shared.tracker.wait().await;
+        }
+        if let Some(checker) = &self.checker {
+            checker.close().await;
         }
         drained
     }
@@ -146,15 +175,16 @@ async fn keep(
     let ttl = shared.ports.settings.partition_lease;
     let mut first = true;
     loop {
-        let claimed = shared
-            .ports
-            .journal
-            .claim(partition, &shared.name, ttl)
-            .await;
-        let owner = match claimed {
-            Ok(Some(lease)) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.into()),
+        let taking = async {
+            let claimed = shared.ports.journal.claim(partition, &shared.name, ttl);
+            match claimed.await? {
+                Some(lease) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
+                None => Ok(None),
+            }
+        };
+        let Ok(owner) = shared.asked_of_store(taking).await else {
+            tracing::warn!(%partition, "the store does not answer; the partition is free when its lease has ended");
+            return;
         };
         if std::mem::take(&mut first) {
             tried.send_modify(|tried| *tried += 1);

@@ -8,7 +8,6 @@ use coditect_bus::{Consumer, Delivery, ErrorKind, QueueName, QueueSpec, Subscrip
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::anew::tell_anew;
 use super::breaker::Guard;
 use super::hosted::{Hosted, Offer, Slot};
 use super::pass_on::give_up_waiting;
@@ -38,7 +37,7 @@ pub(super) async fn start(
     bus.declare(QueueSpec::new(queue.clone())).await?;
     let consumer = bus.subscribe(subscription(&queue, hosted)).await?;
     if is_anew {
-        tell_anew(&**bus, &queue, Some(now)).await;
+        worker.tell_anew(&queue, Some(now)).await;
     }
     let offer = Offer {
         hosted: Arc::clone(hosted),
@@ -158,7 +157,7 @@ impl Worker {
 
 /// Subscribes again after the stream has ended; none if the worker stops or the bus is closed.
 async fn resubscribe(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     queue: &QueueName,
     subscription: Subscription,
     stop: &CancellationToken,
@@ -179,7 +178,7 @@ async fn resubscribe(
         match subscribed {
             Ok(consumer) => {
                 // Only the end of its queue ends a subscription.
-                stop.run_until_cancelled(tell_anew(&**bus, queue, None))
+                stop.run_until_cancelled(worker.tell_anew(queue, None))
                     .await?;
                 return Some(consumer);
             }

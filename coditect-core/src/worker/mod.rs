@@ -27,7 +27,7 @@ use std::time::Duration;
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
 use coditect_resilience::{Breaker, BreakerStore, SplitMix};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,8 +66,6 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
-    /// Told when an agent has said something of itself.
-    reported: Notify,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// Tells the owners of this process which queues were made anew.
@@ -94,7 +92,6 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
-            reported: Notify::new(),
             randomness: SplitMix::new(),
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
@@ -181,7 +178,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.attempts_ended() => return,
-                () = self.breakers.changed() => self.reported.notify_one(),
+                () = self.breakers.changed() => self.services.reported.notify_one(),
                 () = after(next) => {}
             }
         }
@@ -208,7 +205,7 @@ impl Worker {
         let mut hosted = self.hosted.iter();
         let hosted = hosted.find(|hosted| hosted.id.as_str() == agent)?;
         hosted.report(reported);
-        self.reported.notify_one();
+        self.services.reported.notify_one();
         Some(())
     }
 
