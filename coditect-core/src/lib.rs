@@ -107,6 +107,7 @@ pub use crate::run::{
 pub use crate::runtime::{
     BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,
 };
+pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;
 pub use coditect_dag::journal::RunState;
 pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};

@@ -10,3 +10,5 @@ mod stage;
 mod breaker;
 #[path = "resilience/budget.rs"]
 mod budget;
+#[path = "resilience/rate.rs"]
+mod rate;

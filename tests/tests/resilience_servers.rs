@@ -6,3 +6,5 @@
 
 #[path = "resilience_servers/outage.rs"]
 mod outage;
+#[path = "resilience_servers/shared.rs"]
+mod shared;

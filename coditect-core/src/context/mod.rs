@@ -32,7 +32,7 @@ use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
 use crate::run::Submitter;
-use crate::worker::{Hosted, Slot};
+use crate::worker::{Hosted, RateGate, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
@@ -76,6 +76,7 @@ struct Inner {
     siblings: Option<Siblings>,
     hosted: Arc<Hosted>,
     slot: HeldSlot,
+    meter: Option<Arc<RateGate>>,
 }
 
 /// What the tasks of a run have in common; a request outside of runs has a scope of its own.
@@ -121,6 +122,8 @@ pub(crate) struct ContextParts {
     /// None where the task came over the bus, and for requests.
     pub(crate) siblings: Option<Siblings>,
     pub(crate) slot: Slot,
+    /// Counts what the call costs, where that is limited.
+    pub(crate) meter: Option<Arc<RateGate>>,
 }
 
 impl TaskContext {
@@ -137,6 +140,7 @@ impl TaskContext {
                 siblings: parts.siblings,
                 hosted: Arc::clone(parts.slot.hosted()),
                 slot: HeldSlot::new(parts.slot),
+                meter: parts.meter,
             }),
         }
     }
@@ -219,6 +223,14 @@ impl TaskContext {
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.inner.token
+    }
+
+    /// Reports what the call has cost at a provider whose tokens are [limited](crate::RateLimits::with_tokens), once that is
+    /// known: it is counted before the next call goes. Does nothing where they are not.
+    pub fn charge(&self, tokens: u32) {
+        if let Some(meter) = &self.inner.meter {
+            meter.charge(tokens);
+        }
     }
 
     /// Tells whoever follows the run how far the task is: a share from 0 to 1, and a text.

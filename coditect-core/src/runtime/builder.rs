@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::run::{PreparedRuns, Submitter};
-use crate::worker::{BreakerBoard, Hosted, Worker};
+use crate::worker::{GuardBoard, Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
 /// As short as a registry takes one.
@@ -247,11 +247,11 @@ impl RuntimeBuilder {
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
-        let mut breakers = BreakerBoard::new();
+        let mut guards = GuardBoard::new(self.resilience.rates()?);
         let hosted: Vec<_> = self
             .agents
             .into_iter()
-            .map(|agent| Hosted::new(agent, &mut breakers).map(Arc::new))
+            .map(|agent| Hosted::new(agent, &mut guards).map(Arc::new))
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
@@ -294,7 +294,7 @@ impl RuntimeBuilder {
             progress,
             reported: Notify::new(),
         });
-        let worker = Worker::new(incarnation, hosted, breakers, services);
+        let worker = Worker::new(incarnation, hosted, guards, services);
         // A start that fails half-way leaves no agents behind.
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;

@@ -1,20 +1,36 @@
 //! How a runtime fails well: what limits retries, and the breakers of its agents for operators.
 
+use std::sync::Arc;
+
 use coditect_registry::CapabilityName;
 use coditect_resilience::{Breaker, BudgetPolicy};
 
 use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
 use crate::error::{Error, ErrorKind};
+use crate::worker::{RateGate, RateLimits};
 
 /// What was said of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resilience {
     /// Capabilities as they were named, and what pays for their retries.
     budgets: Vec<(String, Option<BudgetPolicy>)>,
+    /// Capabilities as they were named, and how often they are called.
+    rates: Vec<(String, RateLimits)>,
 }
 
 impl Resilience {
+    pub(super) fn rates(&self) -> Result<Vec<Arc<RateGate>>, Error> {
+        let named = self.rates.iter().map(|(name, limits)| {
+            let capability = CapabilityName::new(name).map_err(|error| {
+                let text = format!("`{name}` is no capability whose rate can be limited");
+                Error::invalid(text).with_source(error)
+            })?;
+            Ok(RateGate::new(capability, *limits))
+        });
+        named.collect()
+    }
+
     pub(super) fn budgets(&self) -> Result<Budgets, Error> {
         let named = self.budgets.iter().map(|(name, policy)| {
             let capability = CapabilityName::new(name).map_err(|error| {
@@ -36,6 +52,36 @@ impl Resilience {
 }
 
 impl RuntimeBuilder {
+    /// Limits how often agents of this process are called for a capability, in all its versions: for a provider behind them
+    /// that allows so many requests, and so many tokens, in a minute.
+    ///
+    /// What is over it waits without a slot, with its owner or in the queue. Where processes share the state (Redis), they
+    /// share the limits; each takes [its part](RateLimits::with_processes) while the store does not answer. What a call has
+    /// cost is reported by [`TaskContext::charge`](crate::TaskContext::charge).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use coditect_core::prelude::*;
+    /// use coditect_core::resilience::RatePolicy;
+    ///
+    /// # fn main() -> Result<(), coditect_core::resilience::Error> {
+    /// let builder = Runtime::builder().rate_limit("summarize", RatePolicy::new(500, Duration::from_secs(60))?);
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rate_limit(
+        mut self,
+        capability: impl Into<String>,
+        limits: impl Into<RateLimits>,
+    ) -> Self {
+        let rates = &mut self.resilience.rates;
+        rates.push((capability.into(), limits.into()));
+        self
+    }
+
     /// Sets what pays for the retries of a capability, in all its versions, or with `None` that they are not limited.
     ///
     /// It counts for the runs that this process coordinates. By default a success pays for one retry, time for ten a second,

@@ -1,4 +1,4 @@
-//! The breakers of this process's agents: one for each capability of each, what is told of them, and what is shared.
+//! What stands before the calls of this process's agents: its making, what is told of breakers, and what is shared of them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,14 +15,16 @@ use tokio::sync::Notify;
 
 use super::breaker::{Bell, Guard};
 use super::hungry::Hungry;
+use super::rate::RateGate;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How many breakers of one policy a process has at most, far more than it has agents.
 const CAPACITY: usize = 1 << 20;
 
-/// The breakers of a process, those of one policy in one table.
-pub(crate) struct BreakerBoard {
+/// The breakers of a process, those of one policy in one table, and the rates of its capabilities.
+pub(crate) struct GuardBoard {
+    rates: Vec<Arc<RateGate>>,
     tables: Vec<Table>,
     bells: Arc<Bells>,
 }
@@ -49,9 +51,10 @@ struct Bells {
     any: Notify,
 }
 
-impl BreakerBoard {
-    pub(crate) fn new() -> Self {
+impl GuardBoard {
+    pub(crate) fn new(rates: Vec<Arc<RateGate>>) -> Self {
         Self {
+            rates,
             tables: Vec::new(),
             bells: Arc::new(Bells {
                 by_name: RwLock::default(),
@@ -68,17 +71,27 @@ impl BreakerBoard {
         policy: Option<BreakerPolicy>,
         hungry: &Arc<Hungry>,
     ) -> Guard {
-        let Some(policy) = policy else {
-            return Guard::OPEN;
-        };
-        let name = format!("{agent}/{}@{}", capability.name, capability.version);
+        let rates = self.rates.iter();
+        let rate = rates
+            .rev()
+            .find(|rate| *rate.capability() == capability.name)
+            .cloned();
         let bell = Arc::new(Bell::new(hungry));
-        let mut bells = self.bells.by_name.write();
-        bells.insert(name.as_str().into(), Arc::clone(&bell));
-        drop(bells);
-        let table = self.table(policy);
-        table.store.known.write().insert(name.clone());
-        Guard::new(table.breakers.breaker(&name), bell)
+        let breaker = policy.map(|policy| {
+            let name = format!("{agent}/{}@{}", capability.name, capability.version);
+            let mut bells = self.bells.by_name.write();
+            bells.insert(name.as_str().into(), Arc::clone(&bell));
+            drop(bells);
+            let table = self.table(policy);
+            table.store.known.write().insert(name.clone());
+            table.breakers.breaker(&name)
+        });
+        Guard::new(breaker, rate, bell)
+    }
+
+    /// What lets calls go at the rates that were set.
+    pub(super) fn rates(&self) -> &[Arc<RateGate>] {
+        &self.rates
     }
 
     fn table(&mut self, policy: BreakerPolicy) -> &Table {

@@ -1,4 +1,4 @@
-//! What stands before the calls of one capability of an agent: its breaker, which pauses the taking of such work.
+//! What stands before the calls of one capability of an agent: its breaker and its rate, which pause the taking of such work.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use tokio::sync::watch;
 
 use super::attempt::{Attempted, Ended};
 use super::hungry::Hungry;
+use super::rate::{RateGate, Ticket};
 use crate::failure::FailureKind;
 
-/// What stands before the calls of one capability of an agent: its breaker, unless that was left out.
-pub(crate) struct Guard(Option<Guarded>);
-
-struct Guarded {
-    breaker: Breaker,
+/// What stands before the calls of one capability of an agent: its breaker, unless that was left out, and its rate, where it
+/// has one.
+pub(crate) struct Guard {
+    breaker: Option<Breaker>,
+    rate: Option<Arc<RateGate>>,
     bell: Arc<Bell>,
 }
 
@@ -34,21 +35,39 @@ pub(super) struct Bell {
 pub(super) struct Refused;
 
 impl Guard {
-    /// Nothing stands before the calls.
-    pub(super) const OPEN: Self = Self(None);
-
-    pub(super) fn new(breaker: Breaker, bell: Arc<Bell>) -> Self {
-        Self(Some(Guarded { breaker, bell }))
+    pub(super) fn new(
+        breaker: Option<Breaker>,
+        rate: Option<Arc<RateGate>>,
+        bell: Arc<Bell>,
+    ) -> Self {
+        if let Some(rate) = &rate {
+            rate.rings(&bell);
+        }
+        Self {
+            breaker,
+            rate,
+            bell,
+        }
     }
 
     pub(crate) fn breaker(&self) -> Option<&Breaker> {
-        self.0.as_ref().map(|guarded| &guarded.breaker)
+        self.breaker.as_ref()
     }
 
     /// Says whether a call would be let through now.
     pub(super) fn admits(&self) -> bool {
-        let guarded = self.0.as_ref();
-        guarded.is_none_or(|guarded| guarded.breaker.look().is_ok())
+        self.look().is_ok()
+    }
+
+    /// As [`admits`](Self::admits), with the time after which to look again if nobody rings before.
+    fn look(&self) -> Result<(), Option<Duration>> {
+        if let Some(breaker) = &self.breaker {
+            breaker.look()?;
+        }
+        match &self.rate {
+            Some(rate) if !rate.has_one() => Err(None),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until a call would be let through.
@@ -57,44 +76,51 @@ impl Guard {
     ///
     /// Cancel safe.
     pub(super) async fn admitted(&self) {
-        let Some(Guarded { breaker, bell }) = &self.0 else {
-            return;
-        };
-        if breaker.is_flowing() {
+        if self.admits() {
             return;
         }
-        let mut tripped = bell.tripped.subscribe();
-        loop {
-            let left = match breaker.look() {
-                Ok(()) => return,
-                Err(left) => left,
-            };
+        let mut rung = self.bell.tripped.subscribe();
+        while let Err(left) = self.look() {
             tokio::select! {
                 // The sender lives as long as this.
-                _ = tripped.changed() => {}
+                _ = rung.changed() => {}
                 () = elapsed(left) => {}
             }
         }
     }
 
-    /// Asks leave for a call; none is needed where there is no breaker.
+    /// Asks leave for a call; none is needed where nothing stands before it.
     pub(super) fn leave(&self) -> Result<Option<Leave>, Refused> {
-        let Some(Guarded { breaker, bell }) = &self.0 else {
-            return Ok(None);
-        };
         // Asked first: a refusal is no event that anybody is to be told of.
-        breaker.look().map_err(|_| Refused)?;
-        let permit = breaker.acquire().map_err(|_| Refused)?;
+        let breaker = self.breaker.as_ref();
+        breaker.map_or(Ok(()), Breaker::look).map_err(|_| Refused)?;
+        let ticket = match &self.rate {
+            Some(rate) => Some(rate.take().ok_or(Refused)?),
+            None => None,
+        };
+        let permit = breaker.map(Breaker::acquire).transpose();
+        let permit = permit.map_err(|_| Refused)?;
+        if permit.is_none() && ticket.is_none() {
+            return Ok(None);
+        }
+        let is_probe = permit.as_ref().is_some_and(BreakerPermit::is_probe);
         Ok(Some(Leave {
-            bell: permit.is_probe().then(|| Arc::clone(bell)),
-            permit: Some(permit),
+            bell: is_probe.then(|| Arc::clone(&self.bell)),
+            permit,
+            ticket,
         }))
+    }
+
+    /// Says whether the breaker lets no call through now.
+    pub(super) fn is_open(&self) -> bool {
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| breaker.look().is_err())
     }
 
     /// Says whether calls are held back, all or all but a few.
     pub(super) fn is_tripped(&self) -> bool {
-        let guarded = self.0.as_ref();
-        guarded.is_some_and(|guarded| !guarded.breaker.is_flowing())
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| !breaker.is_flowing())
     }
 
     /// Waits until calls are held back, or are no more.
@@ -103,10 +129,7 @@ impl Guard {
     ///
     /// Cancel safe.
     pub(super) async fn turned(&self, tripped: bool) {
-        let Some(guarded) = &self.0 else {
-            return std::future::pending().await;
-        };
-        let mut told = guarded.bell.tripped.subscribe();
+        let mut told = self.bell.tripped.subscribe();
         while self.is_tripped() != tripped {
             // The sender lives as long as this.
             let _ = told.changed().await;
@@ -115,8 +138,7 @@ impl Guard {
 
     /// Since when calls are held back; none while they are not.
     pub(super) fn tripped_since(&self) -> Option<SystemTime> {
-        let guarded = self.0.as_ref()?;
-        let since = *guarded.bell.tripped.borrow();
+        let since = *self.bell.tripped.borrow();
         since.filter(|_| self.is_tripped())
     }
 
@@ -129,7 +151,7 @@ impl Guard {
     /// Tells those who wait, once, that the open time is over, which a breaker finds with the next call only. Says when to look
     /// again.
     pub(super) fn tend(&self) -> Option<Duration> {
-        let Guarded { breaker, bell } = self.0.as_ref()?;
+        let (breaker, bell) = (self.breaker.as_ref()?, &self.bell);
         if breaker.is_flowing() {
             return None;
         }
@@ -166,7 +188,7 @@ impl Bell {
     }
 
     /// Has those who wait look again.
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         self.tripped.send_modify(|_| {});
         self.hungry.feed_all();
     }
@@ -183,11 +205,18 @@ async fn elapsed(left: Option<Duration>) {
 pub(crate) struct Leave {
     /// Taken when the call has ended, or was not made.
     permit: Option<BreakerPermit>,
+    /// Within the rate, where there is one.
+    ticket: Option<Ticket>,
     /// Of a probe, which makes room for another.
     bell: Option<Arc<Bell>>,
 }
 
 impl Leave {
+    /// The call is made; says who counts what it costs.
+    pub(super) fn begin(&mut self) -> Option<Arc<RateGate>> {
+        self.ticket.take().map(Ticket::punch)
+    }
+
     /// Tells the breaker what the call has shown.
     pub(super) fn settle(mut self, attempted: &Attempted) {
         if let Some(permit) = self.permit.take() {

@@ -8,9 +8,10 @@ use coditect_registry::{AgentId, Capability, Health, Reason, Requirement};
 use semver::Version;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::board::BreakerBoard;
+use super::board::GuardBoard;
 use super::breaker::{Guard, Leave};
 use super::hungry::Hungry;
+use super::rate::RateGate;
 use super::standing::{Reported, Standing};
 use crate::agent::{AgentCard, ErasedAgent};
 use crate::error::Error;
@@ -33,10 +34,7 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    pub(crate) fn new(
-        agent: Arc<dyn ErasedAgent>,
-        board: &mut BreakerBoard,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(agent: Arc<dyn ErasedAgent>, board: &mut GuardBoard) -> Result<Self, Error> {
         let card = agent.card();
         let id = AgentId::new(card.name()).map_err(|error| {
             Error::invalid(format!("`{}` is no name for an agent", card.name())).with_source(error)
@@ -301,9 +299,12 @@ impl Slot {
         self.leave = leave;
     }
 
-    /// Takes the leave for the call, which ends with it and not with the slot.
-    pub(super) fn take_leave(&mut self) -> Option<Leave> {
-        self.leave.take()
+    /// Begins the call that the slot was taken for: its leave ends with it and not with the slot. Says who counts what it
+    /// costs.
+    pub(super) fn begin(&mut self) -> (Option<Leave>, Option<Arc<RateGate>>) {
+        let mut leave = self.leave.take();
+        let meter = leave.as_mut().and_then(Leave::begin);
+        (leave, meter)
     }
 }
 
@@ -356,6 +357,6 @@ impl Offer {
 
     /// Says whether its breaker holds calls back now.
     pub(crate) fn is_held_back(&self) -> bool {
-        !self.hosted.guard(self.capability).admits()
+        self.hosted.guard(self.capability).is_open()
     }
 }

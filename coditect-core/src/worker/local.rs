@@ -69,7 +69,7 @@ impl Worker {
             if let (false, Some(trace)) = (span.is_disabled(), &job.scope.fields().trace) {
                 trace.attach(&span);
             }
-            let leave = job.slot.take_leave();
+            let (leave, meter) = job.slot.begin();
             let context = TaskContext::new(ContextParts {
                 scope: job.scope,
                 task: job.task,
@@ -80,6 +80,7 @@ impl Worker {
                 services: Arc::clone(&worker.services),
                 siblings: Some(job.siblings),
                 slot: job.slot,
+                meter,
             });
             let attempted = attempt(&hosted, &context, job.input, bounds, leave)
                 .instrument(span)

@@ -13,6 +13,7 @@ mod local;
 mod membership;
 mod own_queue;
 mod pass_on;
+mod rate;
 mod report;
 mod request;
 mod running;
@@ -26,16 +27,18 @@ use std::time::Duration;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
-use coditect_resilience::{Breaker, BreakerStore, SplitMix};
+use coditect_resilience::{Breaker, BreakerStore, RateLimitStore, SplitMix};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
-pub(crate) use self::board::BreakerBoard;
+pub(crate) use self::board::GuardBoard;
 pub(crate) use self::hosted::{Away, Hosted, Offer, Slot};
 pub(crate) use self::local::LocalJob;
+pub(crate) use self::rate::RateGate;
+pub use self::rate::RateLimits;
 pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
@@ -44,7 +47,7 @@ use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
-use crate::sharing::StateBreakerStore;
+use crate::sharing::{StateBreakerStore, StateRateLimitStore};
 use crate::wire::{Anew, Control};
 
 /// Runs the agents of one process.
@@ -53,7 +56,7 @@ pub(crate) struct Worker {
     /// The incarnation in the words of the journal.
     pub(crate) name: Arc<str>,
     hosted: Arc<[Arc<Hosted>]>,
-    breakers: BreakerBoard,
+    guards: GuardBoard,
     services: Arc<Services>,
     /// Owns the attempts, as long as their handlers run and their outcomes are on the way.
     attempts: TaskTracker,
@@ -77,14 +80,14 @@ impl Worker {
     pub(crate) fn new(
         incarnation: Incarnation,
         hosted: Arc<[Arc<Hosted>]>,
-        breakers: BreakerBoard,
+        guards: GuardBoard,
         services: Arc<Services>,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: incarnation.to_string().into(),
             incarnation,
             hosted,
-            breakers,
+            guards,
             services,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
@@ -112,17 +115,7 @@ impl Worker {
             }
         }
         self.tracker.spawn(Arc::clone(self).tend_breakers());
-        let store = &self.services.ports.store;
-        if store.capabilities().shared {
-            let words: Arc<dyn BreakerStore> = Arc::new(StateBreakerStore::new(Arc::clone(store)));
-            let worker = Arc::clone(self);
-            self.tracker.spawn(async move {
-                tokio::select! {
-                    () = worker.attempts_ended() => {}
-                    () = worker.breakers.share(&words) => {}
-                }
-            });
-        }
+        self.share();
         control::start(self).await?;
         if self.services.ports.claim_after.is_some() {
             self.tracker.spawn(Arc::clone(self).heartbeats());
@@ -170,6 +163,34 @@ impl Worker {
             .collect()
     }
 
+    /// Lets calls go at their rates and tells what breakers find out, together with other processes where a store is shared.
+    fn share(self: &Arc<Self>) {
+        let store = &self.services.ports.store;
+        let is_shared = store.capabilities().shared;
+        if is_shared {
+            let words: Arc<dyn BreakerStore> = Arc::new(StateBreakerStore::new(Arc::clone(store)));
+            let worker = Arc::clone(self);
+            self.until_ended(async move { worker.guards.share(&words).await });
+        }
+        for rate in self.guards.rates() {
+            let store = is_shared.then(|| {
+                Arc::new(StateRateLimitStore::new(Arc::clone(store))) as Arc<dyn RateLimitStore>
+            });
+            let rate = Arc::clone(rate);
+            self.until_ended(async move { rate.run(store).await });
+        }
+    }
+
+    fn until_ended(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let worker = Arc::clone(self);
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = worker.attempts_ended() => {}
+                () = work => {}
+            }
+        });
+    }
+
     /// Has the registry told what breakers do, and those who wait for one told that its open time is over.
     async fn tend_breakers(self: Arc<Self>) {
         loop {
@@ -178,7 +199,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.attempts_ended() => return,
-                () = self.breakers.changed() => self.services.reported.notify_one(),
+                () = self.guards.changed() => self.services.reported.notify_one(),
                 () = after(next) => {}
             }
         }

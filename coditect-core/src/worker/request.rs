@@ -80,7 +80,7 @@ pub(super) async fn respond(
     if let (false, Some(trace)) = (span.is_disabled(), &question.trace) {
         trace.attach(&span);
     }
-    let leave = question.slot.take_leave();
+    let (leave, meter) = question.slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {
             run: None,
@@ -96,6 +96,7 @@ pub(super) async fn respond(
         services: Arc::clone(services),
         siblings: None,
         slot: question.slot,
+        meter,
     });
     let attempted = attempt(hosted, &context, question.input, bounds, leave)
         .instrument(span)

@@ -69,7 +69,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         deadline: message.deadline.map(|at| clock.instant(at)),
         ..worker.bounds()
     };
-    let leave = slot.take_leave();
+    let (leave, meter) = slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {
             run: Some(message.run),
@@ -85,6 +85,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         services: Arc::clone(&worker.services),
         siblings: None,
         slot,
+        meter,
     });
     let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
     let (attempted, hold) = worker.hold(&name, delivery, work).await;

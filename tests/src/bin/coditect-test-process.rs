@@ -4,7 +4,9 @@
 //!
 //! It writes what it does to the end of FILE, a line each, and ends with whoever started it: when its standard input
 //! does. As a `worker` it serves `work`, which answers what it was given after a few milliseconds, and `wait`, which
-//! answers when FILE has a neighbour called `go`. As a `coordinator` it submits a run of two `wait`s.
+//! answers when FILE has a neighbour called `go`. As a `coordinator` it submits a run of two `wait`s. As a `sharer` URL is that of the
+//! state, followed after a space by how many milliseconds lie between its calls of an agent that fails while FILE has a neighbour
+//! called `broken`; it also calls another as often as the rate allows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 use coditect_core::bus::{MessageBus, RabbitMqBus};
 use coditect_core::prelude::*;
+use coditect_core::resilience::{BreakerPolicy, RatePolicy};
+use coditect_core::{ErrorKind, RateLimits};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,6 +52,7 @@ fn main() -> Result<(), Failed> {
         match role.as_str() {
             "worker" => worker(url, ledger).await,
             "coordinator" => coordinator(url, ledger).await,
+            "sharer" => sharer(url, ledger).await,
             _ => Err(format!("no role is called {role}").into()),
         }
     })
@@ -128,6 +133,60 @@ async fn coordinator(url: &str, ledger: Ledger) -> Result<(), Failed> {
     runtime.shutdown_on_signal().await?;
     ledger.note("down");
     Ok(())
+}
+
+/// The rate that sharers share, a second, and how many of them there are.
+const RATE: (u32, u32) = (30, 3);
+
+async fn sharer(url: &str, ledger: Ledger) -> Result<(), Failed> {
+    const FRAGILE: Call<(), ()> = Call::new("fragile");
+    const LIMITED: Call<(), ()> = Call::new("limited");
+    let (state, pause) = url.split_once(' ').ok_or("a sharer needs a pause")?;
+    let pause = Duration::from_millis(pause.parse()?);
+    let rate = RatePolicy::new(RATE.0, Duration::from_secs(1))?.with_burst(1)?;
+    let limits = RateLimits::requests(rate).with_processes(RATE.1);
+    let breaker = BreakerPolicy::builder().consecutive_failures(20).build()?;
+    let calls = ledger.clone();
+    let fragile = move |(): ()| {
+        let broken = calls.folder().join("broken").exists();
+        calls.note(if broken { "failed" } else { "fine" });
+        std::future::ready(match broken {
+            true => Err(AgentError::retryable("out of order")),
+            false => Ok(()),
+        })
+    };
+    let limited = async |(): ()| Ok::<_, AgentError>(());
+    let runtime = Runtime::builder()
+        .state(state)
+        .worker_only()
+        .rate_limit("limited", limits)
+        .agent(agent("fragile", fragile).with_breaker(breaker))
+        .agent(agent("limited", limited))
+        .start()
+        .await?;
+    ledger.note("up");
+    let often = async {
+        loop {
+            if runtime.request(&LIMITED, ()).await.is_ok() {
+                ledger.note("limited");
+            }
+        }
+    };
+    let again = async {
+        loop {
+            let began = std::time::Instant::now();
+            let refused = match runtime.request(&FRAGILE, ()).await {
+                Err(error) => error.kind() == ErrorKind::Unavailable,
+                Ok(()) => false,
+            };
+            if refused {
+                ledger.note("refused");
+            }
+            ledger.note(format_args!("took {}", began.elapsed().as_millis()));
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::join!(often, again).0
 }
 
 /// Where a process writes down what it does, so that it is known even of one that was killed.
