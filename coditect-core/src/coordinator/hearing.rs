@@ -22,6 +22,10 @@ pub(super) struct Hearing {
 }
 
 /// What there is to hear.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are deliveries, and none is kept"
+)]
 pub(super) enum Heard {
     Delivery(Delivery),
     /// The queue is there again, and all is lost that was told to its predecessor.
