@@ -1,6 +1,7 @@
 //! What a handler knows of its task, and what it can do beside answering.
 
 mod child;
+mod health;
 mod progress;
 mod sibling;
 mod slot;
@@ -16,6 +17,7 @@ use coditect_state::{Blackboard, Steps};
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::child::ChildRequest;
@@ -30,7 +32,7 @@ use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
 use crate::run::Submitter;
-use crate::worker::Slot;
+use crate::worker::{Hosted, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
@@ -72,6 +74,7 @@ struct Inner {
     token: CancellationToken,
     services: Arc<Services>,
     siblings: Option<Siblings>,
+    hosted: Arc<Hosted>,
     slot: HeldSlot,
 }
 
@@ -102,6 +105,8 @@ pub(crate) struct Services {
     pub(crate) ports: Arc<Ports>,
     pub(crate) submitter: Submitter,
     pub(crate) progress: ProgressOutlet,
+    /// Told when an agent has said something of itself.
+    pub(crate) reported: Notify,
 }
 
 /// What a context is made of.
@@ -130,6 +135,7 @@ impl TaskContext {
                 token: parts.token,
                 services: parts.services,
                 siblings: parts.siblings,
+                hosted: Arc::clone(parts.slot.hosted()),
                 slot: HeldSlot::new(parts.slot),
             }),
         }

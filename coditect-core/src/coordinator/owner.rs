@@ -6,7 +6,6 @@ use bytes::Bytes;
 use coditect_bus::{Delivery, PriorityTurns, QueueName};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
-use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,7 +19,7 @@ use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, check, renew, sweep};
+use super::{Shared, renew, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
@@ -64,7 +63,6 @@ pub(super) struct Owner {
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
     /// Checks the agents as long as this owner does not end.
-    _checker: Option<Checker>,
     sources: Sources,
 }
 
@@ -135,7 +133,6 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
-        let _checker = check::start(&shared, partition);
         let mut owner = Self {
             shared,
             queue,
@@ -160,7 +157,6 @@ impl Owner {
             next_sweep: now.saturating_add(sweep::PERIOD),
             swept: FxHashMap::default(),
             echo: None,
-            _checker,
             sources: Sources {
                 local,
                 bus,

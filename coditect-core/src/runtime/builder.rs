@@ -11,7 +11,7 @@ use std::time::Duration;
 use coditect_dag::journal::PartitionCount;
 use coditect_registry::Incarnation;
 use coditect_resilience::SplitMix;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -287,6 +287,7 @@ impl RuntimeBuilder {
             ports: Arc::clone(&ports),
             submitter: submitter.clone(),
             progress,
+            reported: Notify::new(),
         });
         let worker = Worker::new(incarnation, hosted, services);
         // A start that fails half-way leaves no agents behind.
@@ -296,6 +297,7 @@ impl RuntimeBuilder {
         let view = self.discovery.view(lease);
         let view = view.follow(Arc::clone(&ports.registry)).await?;
         let follows_queues = private_registry && !private_bus;
+        let routes = (!routes.is_empty()).then(|| Routes::new(view.clone(), routes));
         let coordinator = if self.coordinates {
             let listeners =
                 follows_queues.then(|| Arc::new(Listeners::new(Arc::clone(&ports.bus))));
@@ -304,7 +306,7 @@ impl RuntimeBuilder {
                 worker: Arc::clone(&worker),
                 view: view.clone(),
                 listeners,
-                routes: (!routes.is_empty()).then(|| Routes::new(view.clone(), routes)),
+                routes: routes.clone(),
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
@@ -325,6 +327,7 @@ impl RuntimeBuilder {
                 worker,
                 coordinator,
                 view,
+                routes,
                 requester: OnceCell::new(),
                 drain: self.drain,
                 owns_bus,
