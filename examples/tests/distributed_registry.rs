@@ -123,7 +123,8 @@ async fn a_worker_that_is_killed_at_work_changes_nothing_in_the_report() {
     assert_eq!(audited(&ended), embedded(tree.path()));
     let shares = [share(&ended, &doomed), share(&ended, &heir)];
     println!("killed with {under_way} files under way; analysed {shares:?}");
-    assert!(shares[0] >= 20 && shares[1] > 0, "{shares:?}");
+    // What it had analysed and not told yet, the other one did again.
+    assert!(shares.iter().all(|files| *files > 0), "{shares:?}");
     assert_eq!(shares.iter().sum::<u64>(), 300, "{shares:?}");
 }
 
@@ -161,15 +162,15 @@ async fn what_is_wrong_with_the_registry_is_said_in_two_lines_without_the_passwo
     let cases = [
         (
             format!("redis://:hunter2@{redis_place}"),
-            format!("error: redis at {redis_place} refuses the credentials"),
+            format!("error: redis at {redis_place} refuses the credentials: correct the url"),
         ),
         (
             "redis://:hunter2@127.0.0.1:1".to_owned(),
-            "error: no connection to redis at 127.0.0.1:1".to_owned(),
+            "error: no connection to redis at 127.0.0.1:1: see that it runs there and can be reached".to_owned(),
         ),
         (
             format!("redis://:hunter2@{stranger}"),
-            format!("error: what listens at {stranger} is no redis"),
+            format!("error: what listens at {stranger} is no redis: correct host and port"),
         ),
         (
             "rediz://:hunter2@host".to_owned(),
