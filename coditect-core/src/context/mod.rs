@@ -1,5 +1,6 @@
 //! What a handler knows of its task, and what it can do beside answering.
 
+mod belonging;
 mod child;
 mod health;
 mod progress;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
-use coditect_state::key::Subspace;
 use coditect_state::{Blackboard, Steps};
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::belonging::belongings;
 pub use self::child::ChildRequest;
 pub use self::progress::Progress;
 pub(crate) use self::progress::{ProgressOutlet, ProgressPublisher};
@@ -275,7 +276,8 @@ impl TaskContext {
             .transpose()?)
     }
 
-    /// The values that the agents of this run share. They are not deleted with the run.
+    /// The values that the agents of this run share. They are kept as long as the run is, and go when it is
+    /// [forgotten](crate::RuntimeBuilder::retention).
     ///
     /// # Errors
     ///
@@ -295,14 +297,15 @@ impl TaskContext {
         let run = self.run_or_error("blackboard")?;
         Ok(Blackboard::new(
             Arc::clone(&self.inner.services.ports.store),
-            Subspace::new(&("run", run.as_uuid())),
+            belonging::blackboard(run),
         ))
     }
 
     /// Does a step whose result is kept: a later attempt of the task is given the result, and the step
     /// is not done again.
     ///
-    /// A step that fails is not kept. A process that dies between the step's effect and the moment its
+    /// Results are kept as long as the run is, so that a task which is redriven finds them, and go when it is
+    /// [forgotten](crate::RuntimeBuilder::retention). A step that fails is not kept. A process that dies between the step's effect and the moment its
     /// result is kept leaves the step to be done again.
     ///
     /// # Errors
@@ -331,7 +334,7 @@ impl TaskContext {
         let run = self.run_or_error("once")?;
         let steps = Steps::new(
             Arc::clone(&self.inner.services.ports.store),
-            Subspace::new(&("step", run.as_uuid(), self.inner.task.get())),
+            belonging::steps(run, self.inner.task),
         );
         steps
             .once(name, || async { step().await.map_err(Into::into) })

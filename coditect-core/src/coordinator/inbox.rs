@@ -25,6 +25,8 @@ impl Owner {
                 self.inbox_after = seq;
                 match request {
                     Request::Submit(submission) => self.submitted(&submission),
+                    Request::Import if self.runs.contains_key(&run) => {}
+                    Request::Import => self.restore(run).await?,
                     Request::Command(Command::Cancel { reason, .. }) => self.cancelled(run, reason),
                     Request::Command(Command::Redrive { task, .. }) => {
                         self.redrive(run, task).await?

@@ -10,6 +10,7 @@ mod commit;
 mod conclude;
 mod dispatch;
 mod due;
+mod hearing;
 mod inbox;
 mod lane;
 mod listeners;

@@ -1,5 +1,6 @@
 //! Describing and starting a runtime.
 
+mod check;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +16,10 @@ use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::check::{check_names, check_spans};
 use super::discovery::Discovery;
 use super::resilience::Resilience;
-use super::source::{BusSource, RegistrySource, StateSource};
+use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
 use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
@@ -31,8 +33,6 @@ use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{GuardBoard, Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
-/// As short as a registry takes one.
-const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 
 /// Describes a runtime; made by [`Runtime::builder`].
 ///
@@ -83,6 +83,7 @@ pub struct RuntimeBuilder {
     settings: Settings,
     dispatch: Option<Dispatch>,
     partitions: Option<u16>,
+    retention: Option<(u64, Duration)>,
     coordinates: bool,
     drain: Duration,
     pub(super) discovery: Discovery,
@@ -100,6 +101,7 @@ impl Default for RuntimeBuilder {
             settings: Settings::default(),
             dispatch: None,
             partitions: None,
+            retention: None,
             coordinates: true,
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
@@ -175,6 +177,17 @@ impl RuntimeBuilder {
     /// began with, and refuses another.
     pub fn partitions(mut self, partitions: u16) -> Self {
         self.partitions = Some(partitions);
+        self
+    }
+
+    /// Sets how many runs are kept that have settled, and for how long after that, where this runtime makes the
+    /// journal; 1,000 and 24 hours in memory, 100,000 and 7 days in a file or on a server.
+    ///
+    /// As soon as one of the limits is passed, the oldest are forgotten: their history and outputs, their idempotency keys,
+    /// their blackboards and what [`once`](crate::TaskContext::once) has kept. Coordinators do it, a few runs with
+    /// each renewal of a partition's lease. Runs that have not settled are never forgotten, nor those that somebody watches.
+    pub fn retention(mut self, runs: u64, age: Duration) -> Self {
+        self.retention = Some((runs, age));
         self
     }
 
@@ -262,7 +275,10 @@ impl RuntimeBuilder {
         let ((journal, store), private) = self
             .state
             .unwrap_or_else(|| "memory:".into())
-            .open(partitions)
+            .open(StateTerms {
+                partitions,
+                retention: self.retention,
+            })
             .await?;
         let bus = self.bus.unwrap_or_else(|| "memory:".into());
         let bus = bus.open(settings.max_payload).await?;
@@ -341,43 +357,6 @@ impl RuntimeBuilder {
                 closed: AtomicBool::new(false),
             }),
         })
-    }
-}
-
-fn check_names(hosted: &[Arc<Hosted>]) -> Result<(), Error> {
-    let mut names: Vec<_> = hosted.iter().map(|hosted| &hosted.id).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::invalid(format!(
-            "two agents are named `{}`; give one of them another name with `with_name`",
-            pair[0]
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Refuses spans in which nothing could ever be done.
-fn check_spans(settings: &Settings, hosted: &[Arc<Hosted>]) -> Result<(), Error> {
-    let leases = [
-        ("a partition", settings.partition_lease),
-        ("an agent", settings.agent_lease),
-    ];
-    for (whose, lease) in leases {
-        if lease < SHORTEST_LEASE {
-            return Err(Error::invalid(format!(
-                "the lease of {whose} lasts {lease:?}, and must last {SHORTEST_LEASE:?} at least"
-            )));
-        }
-    }
-    match hosted
-        .iter()
-        .find(|hosted| hosted.card.timeout() == Some(Duration::ZERO))
-    {
-        Some(hosted) => Err(Error::invalid(format!(
-            "the agent `{}` has a timeout of zero; leave it out for no limit",
-            hosted.id
-        ))),
-        None => Ok(()),
     }
 }
 

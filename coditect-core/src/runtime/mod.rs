@@ -1,5 +1,7 @@
 //! The runtime: agents, worker and coordinator of one process, on the ports that were chosen.
 
+#[cfg(any(feature = "embedded", feature = "redis"))]
+mod archive;
 mod builder;
 mod discovery;
 mod request;
@@ -154,11 +156,38 @@ impl Runtime {
         RunHandle::new(run, Arc::clone(self.inner.submitter.ports()))
     }
 
-    /// Lists runs.
+    /// Lists the runs that a filter selects: by state, tenant, label, and when they were submitted; page by page.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// # Cancel safety
+    ///
+    /// It only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::{Error, RunFilter, RunState, Runtime};
+    /// # async fn example(runtime: Runtime) -> Result<(), Error> {
+    /// let mut failed = RunFilter {
+    ///     state: Some(RunState::Failed),
+    ///     label: Some(("kind".into(), "monthly".into())),
+    ///     limit: Some(100),
+    ///     ..RunFilter::default()
+    /// };
+    /// loop {
+    ///     let page = runtime.runs(failed.clone()).await?;
+    ///     let Some(last) = page.last() else { break };
+    ///     failed.after = Some(last.run);
+    ///     for run in page {
+    ///         println!("{} of {} failed", run.run, run.tenant);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
         Ok(self.journal().list(filter).await?)
     }

@@ -26,8 +26,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts an example, with a line of its log for every file that it analyses.
     pub(crate) fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(binary(example))
-            .args(arguments)
+        let mut command = Command::new(binary(example));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts an example as the caller has prepared it.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env("RUST_LOG", "coditect_examples=debug,warn,lapin=off")
             .env("NO_COLOR", "1")
             .env_remove("CODITECT_BUS")
