@@ -1,6 +1,7 @@
 //! What a handler knows of its task, and what it can do beside answering.
 
 mod belonging;
+mod charge;
 mod child;
 mod health;
 mod progress;
@@ -224,14 +225,6 @@ impl TaskContext {
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.inner.token
-    }
-
-    /// Reports what the call has cost at a provider whose tokens are [limited](crate::RateLimits::with_tokens), once that is
-    /// known: it is counted before the next call goes. Does nothing where they are not.
-    pub fn charge(&self, tokens: u32) {
-        if let Some(meter) = &self.inner.meter {
-            meter.charge(tokens);
-        }
     }
 
     /// Tells whoever follows the run how far the task is: a share from 0 to 1, and a text.
