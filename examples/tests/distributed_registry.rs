@@ -123,7 +123,8 @@ async fn a_worker_that_is_killed_at_work_changes_nothing_in_the_report() {
     assert_eq!(audited(&ended), embedded(tree.path()));
     let shares = [share(&ended, &doomed), share(&ended, &heir)];
     println!("killed with {under_way} files under way; analysed {shares:?}");
-    assert!(shares[0] >= 20 && shares[1] > 0, "{shares:?}");
+    // What it had analysed and not told yet, the other one did again.
+    assert!(shares.iter().all(|files| *files > 0), "{shares:?}");
     assert_eq!(shares.iter().sum::<u64>(), 300, "{shares:?}");
 }
 

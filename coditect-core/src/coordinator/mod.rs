@@ -9,6 +9,7 @@ mod commit;
 mod conclude;
 mod dispatch;
 mod due;
+mod hearing;
 mod inbox;
 mod lane;
 mod listeners;

@@ -62,7 +62,7 @@ pub(crate) struct Worker {
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// Tells the owners of this process which queues were made anew.
-    anew: broadcast::Sender<Anew>,
+    anew: broadcast::Sender<Option<Anew>>,
     default_tenant: Arc<str>,
 }
 
