@@ -187,7 +187,7 @@ async fn sharer(url: &str, ledger: Ledger) -> Result<(), Failed> {
     };
     let again = async {
         loop {
-            let began = std::time::Instant::now();
+            let began = tokio::time::Instant::now();
             let refused = match runtime.request(&FRAGILE, ()).await {
                 Err(error) => error.kind() == ErrorKind::Unavailable,
                 Ok(()) => false,
