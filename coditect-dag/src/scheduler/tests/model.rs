@@ -9,13 +9,14 @@ pub(super) struct Model {
     scopes: Vec<ModelScope>,
     limits: Limits,
     started: bool,
+    pub(super) paused: bool,
     verdict: Option<TaskState>,
     pub(super) outcome: Option<TaskState>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct ModelTask {
-    spec: Node,
+    pub(super) spec: Node,
     pub(super) upstreams: Vec<usize>,
     pub(super) state: TaskState,
     pub(super) attempt: u32,
@@ -24,6 +25,8 @@ pub(super) struct ModelTask {
     scope: usize,
     /// The scope of the task's subtasks, while it waits for them.
     pub(super) expanded: Option<usize>,
+    /// The last scope into which the task expanded, and the attempt that did.
+    last: Option<(usize, u32)>,
     until: Timestamp,
 }
 
@@ -31,6 +34,7 @@ pub(super) struct ModelTask {
 struct ModelScope {
     policy: FailurePolicy,
     depth: u32,
+    parent: Option<usize>,
     failed_fast: bool,
     closed: bool,
 }
@@ -42,6 +46,7 @@ impl Model {
             scopes: Vec::new(),
             limits: options.limits,
             started: false,
+            paused: false,
             verdict: None,
             outcome: None,
         };
@@ -62,6 +67,7 @@ impl Model {
         self.scopes.push(ModelScope {
             policy,
             depth,
+            parent: None,
             failed_fast: false,
             closed: false,
         });
@@ -76,6 +82,7 @@ impl Model {
                 losses: 0,
                 scope,
                 expanded: None,
+                last: None,
                 until: Timestamp::EPOCH,
             });
         }
@@ -91,6 +98,17 @@ impl Model {
     pub(super) fn upstream_states(&self, task: usize) -> impl Iterator<Item = TaskState> {
         let upstreams = self.tasks[task].upstreams.iter();
         upstreams.map(|&upstream| self.tasks[upstream].state)
+    }
+
+    /// Tells whether nobody asks for a task any more: one around it has succeeded, or has expanded anew.
+    pub(super) fn is_history(&self, task: usize) -> bool {
+        let Some(parent) = self.scopes[self.tasks[task].scope].parent else {
+            return false;
+        };
+        let around = &self.tasks[parent];
+        around.state == Succeeded
+            || around.last != Some((self.tasks[task].scope, around.attempt))
+            || self.is_history(parent)
     }
 
     fn is_broken(&self, task: usize) -> bool {
@@ -166,7 +184,19 @@ impl Model {
             }
             Event::Expired { task } => self.end(task.index(), Failed),
             Event::Cancelled { task } => self.end(task.index(), Cancelled),
+            Event::Redriven { task } if self.outcome.is_some() => self.reopen(Some(task.index())),
             Event::Redriven { task } => self.redrive(task.index()),
+            Event::Retried => self.reopen(None),
+            Event::Paused => self.paused |= self.outcome.is_none(),
+            Event::Resumed => self.paused &= self.outcome.is_some(),
+            Event::Prioritized { tasks, priority } => {
+                for task in tasks {
+                    let task = &mut self.tasks[task.index()];
+                    if !task.state.is_final() {
+                        task.spec.priority = *priority;
+                    }
+                }
+            }
             Event::Due { now } => {
                 for task in self.tasks.iter_mut().filter(|task| task.until <= *now) {
                     if task.state == Backoff {
@@ -199,6 +229,8 @@ impl Model {
             depth,
         );
         self.tasks[task].expanded = Some(scope);
+        self.tasks[task].last = Some((scope, self.tasks[task].attempt));
+        self.scopes[scope].parent = Some(task);
     }
 
     fn end(&mut self, task: usize, state: TaskState) {
@@ -240,6 +272,70 @@ impl Model {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// Opens a settled run again, for one failed task or for all.
+    fn reopen(&mut self, only: Option<usize>) {
+        let Some(path) = self.path(only) else { return };
+        if self.outcome.take().is_none() {
+            return;
+        }
+        self.verdict = None;
+        self.paused = false;
+        let mut open = vec![0];
+        while let Some(scope) = open.pop() {
+            self.scopes[scope].closed = false;
+            self.scopes[scope].failed_fast = false;
+            let on_path = path.iter().any(|task| self.tasks[*task].scope == scope);
+            for position in 0..self.tasks.len() {
+                let task = &mut self.tasks[position];
+                let stays = task.state == Succeeded
+                    || (task.state == Failed && on_path && !path.contains(&position));
+                if task.scope != scope || stays {
+                    continue;
+                }
+                task.failures = 0;
+                task.losses = 0;
+                task.state = Pending;
+                if let Some((within, attempt)) = task.last
+                    && attempt == task.attempt
+                {
+                    task.state = Running;
+                    task.expanded = Some(within);
+                    open.push(within);
+                }
+            }
+        }
+    }
+
+    /// The task for which the run is to be opened and those around it, unless that would help nobody.
+    fn path(&self, only: Option<usize>) -> Option<Vec<usize>> {
+        let Some(mut task) = only else {
+            return Some(Vec::new());
+        };
+        let mut path = vec![task];
+        if self.tasks[task].state != Failed {
+            return None;
+        }
+        loop {
+            let scope = self.tasks[task].scope;
+            let mut others =
+                self.tasks.iter().enumerate().filter(|(other, it)| {
+                    *other != task && it.scope == scope && it.state == Failed
+                });
+            if self.scopes[scope].policy == FailurePolicy::FailFast && others.next().is_some() {
+                return None;
+            }
+            let Some(parent) = self.scopes[scope].parent else {
+                return Some(path);
+            };
+            let around = &self.tasks[parent];
+            if around.state == Succeeded || around.last != Some((scope, around.attempt)) {
+                return None;
+            }
+            path.push(parent);
+            task = parent;
         }
     }
 
