@@ -10,6 +10,7 @@ mod conclude;
 mod dispatch;
 mod due;
 mod inbox;
+mod life;
 mod listeners;
 mod machine;
 mod outcome;
@@ -23,6 +24,7 @@ mod scope;
 mod sweep;
 mod timer;
 mod unserved;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
-pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
+pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
 use self::owner::Owner;
 pub(crate) use self::route::Routes;
 use crate::aggregate::AggregatorCatalogue;

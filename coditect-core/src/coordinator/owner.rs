@@ -92,6 +92,8 @@ pub(super) struct Finished {
     pub(super) scope: Option<TaskId>,
     /// The attempt of the scope's task, none for the run's own scope.
     pub(super) attempt: Attempt,
+    /// How often the run had been opened again.
+    pub(super) opening: u32,
     pub(super) result: Result<Bytes, Failure>,
 }
 

@@ -2,10 +2,12 @@
 
 mod event;
 mod handle;
+mod life;
 mod limits;
 mod report;
 mod spec;
 mod submit;
+mod waiting;
 
 pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
 pub use self::handle::RunHandle;
@@ -14,3 +16,4 @@ pub use self::report::{RunReport, TaskReport};
 pub(crate) use self::spec::{RunSpec, RunTerms};
 pub use self::submit::Submit;
 pub(crate) use self::submit::{PreparedRuns, SubmitOptions, Submitter};
+pub use self::waiting::Waiting;

@@ -182,8 +182,42 @@ pub enum RecordKind {
     Redriven {
         /// The task.
         task: TaskId,
+        /// What it is given from now on, if that is not what its plan says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Bytes>,
     },
-    /// The run ended. Nothing but [`RecordKind::Redriven`] may follow.
+    /// A settled run was opened again, for everything in it that had not succeeded.
+    Retried,
+    /// Nothing is to be handed out until the run is resumed.
+    Paused {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// What waits may be handed out again.
+    Resumed,
+    /// A task has another priority from now on, or the run has.
+    Prioritized {
+        /// The task; `None` for the run, which changes the tasks that have no priority of their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// The priority, in the caller's numbers; the smaller one goes first.
+        priority: u8,
+    },
+    /// A task waits for a signal, as this attempt, and nobody works on it.
+    Waiting {
+        /// The task.
+        task: TaskId,
+        /// The attempt that waits.
+        attempt: Attempt,
+    },
+    /// A signal came for the run, whether or not a task waits for it yet.
+    Signalled {
+        /// The signal's name within the run.
+        name: Arc<str>,
+        /// What it brings, in the caller's encoding.
+        payload: Bytes,
+    },
+    /// The run ended. Nothing may follow but what [opens it again](Self::reopens).
     Settled(Settlement),
 }
 
@@ -192,6 +226,18 @@ impl RecordKind {
     #[must_use]
     pub const fn at(self, at: Timestamp) -> Record {
         Record { at, kind: self }
+    }
+
+    /// Makes the record of a task that was put back with the input that it had.
+    #[must_use]
+    pub const fn redriven(task: TaskId) -> Self {
+        Self::Redriven { task, input: None }
+    }
+
+    /// Returns whether this opens a settled run again.
+    #[must_use]
+    pub const fn reopens(&self) -> bool {
+        matches!(self, Self::Redriven { .. } | Self::Retried)
     }
 
     /// Returns the task that this is about, unless it is about the run as a whole.
@@ -210,8 +256,16 @@ impl RecordKind {
             | Self::Expired { task }
             | Self::Cancelled { task }
             | Self::Unserved { task }
-            | Self::Redriven { task } => Some(*task),
-            Self::Started | Self::RunCancelled { .. } | Self::Settled(_) => None,
+            | Self::Waiting { task, .. }
+            | Self::Redriven { task, .. } => Some(*task),
+            Self::Prioritized { task, .. } => *task,
+            Self::Started
+            | Self::RunCancelled { .. }
+            | Self::Retried
+            | Self::Paused { .. }
+            | Self::Resumed
+            | Self::Signalled { .. }
+            | Self::Settled(_) => None,
         }
     }
 }
@@ -303,7 +357,29 @@ mod tests {
                 reason: "no".into(),
             },
             RecordKind::Unserved { task },
-            RecordKind::Redriven { task },
+            RecordKind::redriven(task),
+            RecordKind::Redriven {
+                task,
+                input: Some(Bytes::from_static(b"[1]")),
+            },
+            RecordKind::Retried,
+            RecordKind::Paused {
+                reason: "an incident".into(),
+            },
+            RecordKind::Resumed,
+            RecordKind::Prioritized {
+                task: Some(task),
+                priority: 0,
+            },
+            RecordKind::Prioritized {
+                task: None,
+                priority: 2,
+            },
+            RecordKind::Waiting { task, attempt },
+            RecordKind::Signalled {
+                name: "paid".into(),
+                payload: Bytes::from_static(b"17"),
+            },
             RecordKind::Settled(Settlement::Failed {
                 failure: Bytes::new(),
             }),
