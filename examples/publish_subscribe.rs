@@ -36,6 +36,7 @@ use coditect_core::bus::{
     QueueName, Received, Subscription, Topic, TypedConsumer,
 };
 use coditect_core::prelude::*;
+use coditect_examples::say;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -98,21 +99,21 @@ async fn main() -> anyhow::Result<()> {
         bus.broadcast(&Destination::Topic(topic.parse()?), &build)
             .await?;
     }
-    println!("published {} builds, nobody was waited for", BUILDS.len());
+    say!("published {} builds, nobody was waited for", BUILDS.len());
 
     let seen = watching.await??;
     let failed = seen.iter().filter(|build| !build.passed).count();
-    println!("dashboard: {} builds, {failed} failed", seen.len());
+    say!("dashboard: {} builds, {failed} failed", seen.len());
 
     let mut told = Vec::new();
     while told.len() < failed {
         told.push(mails.recv().await.context("the mailers have stopped")?);
     }
     told.sort();
-    println!("mailers: mailed {}, each once", told.join(", "));
+    say!("mailers: mailed {}, each once", told.join(", "));
 
     let reason = set_aside(bus, archive.queue()).await?;
-    println!(
+    say!(
         "archive: what it had no room for was set aside ({})",
         reason.name()
     );
@@ -122,7 +123,7 @@ async fn main() -> anyhow::Result<()> {
         .broadcast(&Topic::new("deploy.web.done")?.into(), &"done")
         .await?;
     if !listened {
-        println!("nobody listens to deploy.web.done");
+        say!("nobody listens to deploy.web.done");
     }
 
     // Ends the mailers. A bus that others use too is not closed by a runtime that shuts down.
@@ -178,7 +179,7 @@ async fn catch_up(
             kept += 1;
         }
     }
-    println!("archive: caught up with {kept} builds");
+    say!("archive: caught up with {kept} builds");
     Ok(())
 }
 

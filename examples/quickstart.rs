@@ -11,7 +11,8 @@
 //! `agent` makes an agent of a function and offers it under a capability; `run` states a task for that capability and
 //! waits for its result. What the agent takes and answers with are plain serde types. Nothing is installed: bus,
 //! registry and state are in this process. The program goes distributed when the builder is told where they are
-//! instead, with `bus`, `registry` and `state`; agents and tasks stay as they are.
+//! instead, with `bus`, `registry` and `state`; agents and tasks stay as they are. `no_arguments` is there for this repository's command
+//! line alone: leave it out.
 
 use coditect_core::prelude::*;
 
@@ -21,6 +22,7 @@ async fn count(text: String) -> Result<usize, AgentError> {
 
 #[tokio::main]
 async fn main() -> Result<(), coditect_core::Error> {
+    coditect_examples::output::no_arguments();
     let runtime = Runtime::builder()
         .agent(agent("count", count))
         .start()

@@ -30,6 +30,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use coditect_core::prelude::*;
 use coditect_core::{Error, ErrorKind};
+use coditect_examples::say;
 use serde::{Deserialize, Serialize};
 
 // What can be asked: a capability with the types of question and answer, for the compiler to check.
@@ -89,11 +90,11 @@ async fn main() -> anyhow::Result<()> {
         .map_err(|error| bus.explain(error))?;
 
     let cents = runtime.request(&PRICE, "lamp".to_owned()).await?;
-    println!("price: a lamp costs {}", money(cents));
+    say!("price: a lamp costs {}", money(cents));
 
     match runtime.request(&PRICE, "unicorn".to_owned()).await {
         Ok(cents) => bail!("a unicorn for {}", money(cents)),
-        Err(error) => println!("price: {}", refusal(&error)?),
+        Err(error) => say!("price: {}", refusal(&error)?),
     }
 
     let patience = Duration::from_millis(100);
@@ -103,7 +104,7 @@ async fn main() -> anyhow::Result<()> {
         .await;
     match asked {
         Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
-            println!(
+            say!(
                 "supplier: {:?}: no answer within {patience:?}, so we go on without",
                 error.kind()
             );
@@ -116,7 +117,7 @@ async fn main() -> anyhow::Result<()> {
         pieces: 3,
     };
     let cents = runtime.run(&OFFER, order).await?;
-    println!("offer: 3 lamps for {}, delivery included", money(cents));
+    say!("offer: 3 lamps for {}, delivery included", money(cents));
 
     runtime.shutdown().await?;
     Ok(())

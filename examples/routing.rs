@@ -31,6 +31,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use coditect_core::prelude::*;
 use coditect_core::registry::{Requirement, RoundRobin};
+use coditect_examples::say;
 use serde::{Deserialize, Serialize};
 
 const V1: Call<String, String> = Call::new("translate@^1");
@@ -80,13 +81,13 @@ async fn main() -> anyhow::Result<()> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        println!("agents: {} offers {}", record.agent(), offered.join(", "));
+        say!("agents: {} offers {}", record.agent(), offered.join(", "));
     }
 
     let hello = || "hello".to_owned();
-    println!("{}: {}", V1.requirement(), runtime.run(&V1, hello()).await?);
+    say!("{}: {}", V1.requirement(), runtime.run(&V1, hello()).await?);
     let translation = runtime.run(&V2, hello()).await?;
-    println!(
+    say!(
         "{}: {} ({})",
         V2.requirement(),
         translation.text,
@@ -95,7 +96,7 @@ async fn main() -> anyhow::Result<()> {
 
     match runtime.request(&V3, hello()).await {
         Ok(_) => bail!("there is a version 3 after all"),
-        Err(error) => println!("{}: {:?}: {error}", V3.requirement(), error.kind()),
+        Err(error) => say!("{}: {:?}: {error}", V3.requirement(), error.kind()),
     }
     unserved(&runtime, hello()).await?;
 
@@ -109,7 +110,7 @@ async fn main() -> anyhow::Result<()> {
             .context("nobody can translate")?;
         picked.push(chosen.record().agent().to_string());
     }
-    println!("picked in turn: {}", picked.join(", "));
+    say!("picked in turn: {}", picked.join(", "));
 
     runtime.shutdown().await?;
     Ok(())
@@ -124,13 +125,13 @@ async fn unserved(runtime: &Runtime, word: String) -> anyhow::Result<()> {
     let mut events = run.events().await?;
     while let Some(event) = events.next().await? {
         if let RunEventKind::Unserved(task) = event.kind {
-            println!("{}: unserved, waiting for an agent", task.capability);
+            say!("{}: unserved, waiting for an agent", task.capability);
         }
     }
     let Err(error) = run.result().await else {
         bail!("there is a version 3 after all");
     };
     let failure = error.failure().context("the run says why it failed")?;
-    println!("{}: {:?}: {failure}", V3.requirement(), error.kind());
+    say!("{}: {:?}: {failure}", V3.requirement(), error.kind());
     Ok(())
 }

@@ -38,6 +38,7 @@ use coditect_core::bus::{
     Subscription, TypedConsumer,
 };
 use coditect_core::prelude::*;
+use coditect_examples::say;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{RwLock, mpsc};
 use tokio::task::JoinSet;
@@ -75,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
     let urgent = Envelope::json(&invoice("umbrella"))?.with_priority(Priority::P0);
     bus.publish(&jobs, urgent).await?;
     let stats = bus.stats(&queue).await?;
-    println!(
+    say!(
         "queued: {}, of which {} urgent",
         stats.ready(),
         stats.ready_of(Priority::P0)
@@ -85,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
     let mut unlucky = bus.consume::<Invoice>(one_at_a_time()).await?;
     let held = unlucky.recv().await.context("the bus was closed")?;
     let first = held.value.customer.clone();
-    println!("first: {first}, but its worker dies");
+    say!("first: {first}, but its worker dies");
     // Together, as when a process dies: what is given back goes to somebody else.
     drop((unlucky, held));
 
@@ -107,21 +108,21 @@ async fn main() -> anyhow::Result<()> {
         } = done.recv().await.context("the workers have stopped")?
         {
             if customer == first && redeliveries > 0 {
-                println!("again: {customer}, delivered before");
+                say!("again: {customer}, delivered before");
             }
             sent.push(customer);
         }
     }
     sent.sort();
-    println!("sent: {}", sent.join(", "));
+    say!("sent: {}", sent.join(", "));
 
     redrive(bus, &queue, &addresses).await?;
     match done.recv().await {
-        Some(Done::Sent { customer, .. }) => println!("sent: {customer}"),
+        Some(Done::Sent { customer, .. }) => say!("sent: {customer}"),
         _ => bail!("the redriven invoice was not sent"),
     }
     let stats = bus.stats(&queue).await?;
-    println!(
+    say!(
         "left: {} waiting, {} dead letters",
         stats.ready(),
         stats.dead_letters
@@ -176,13 +177,13 @@ async fn redrive(
         .letters
     {
         let customer = letter.envelope.decode::<Invoice>()?.customer;
-        println!("dead letter: {customer}: {}", letter.reason);
+        say!("dead letter: {customer}: {}", letter.reason);
         addresses
             .write()
             .await
             .insert(customer.clone(), format!("{customer}@example.org"));
     }
-    println!("redriven: {}", bus.redrive(queue, &all).await?);
+    say!("redriven: {}", bus.redrive(queue, &all).await?);
     Ok(())
 }
 

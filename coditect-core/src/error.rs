@@ -170,7 +170,14 @@ impl From<coditect_bus::Error> for Error {
             _ if error.is_retryable() => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         };
-        Self::new(kind, "the message bus refused").with_source(error)
+        let text = match error.kind() {
+            Bus::Closed => "the message bus is closed",
+            Bus::Timeout => "the message bus did not answer in time",
+            Bus::Unavailable if error.outcome_unknown() => "the message bus did not confirm",
+            Bus::Unavailable => "the message bus is not available",
+            _ => "the message bus refused",
+        };
+        Self::new(kind, text).with_source(error)
     }
 }
 
@@ -182,29 +189,39 @@ impl From<coditect_dag::journal::Error> for Error {
             Journal::Conflict | Journal::Invalid => ErrorKind::Invalid,
             _ => ErrorKind::Unavailable,
         };
-        Self::new(kind, "the run journal refused").with_source(error)
+        let text = match error.kind() {
+            Journal::Unavailable => "the run journal is not available",
+            _ => "the run journal refused",
+        };
+        Self::new(kind, text).with_source(error)
     }
 }
 
 impl From<coditect_registry::Error> for Error {
     fn from(error: coditect_registry::Error) -> Self {
-        let kind = if error.is_retryable() {
-            ErrorKind::Unavailable
+        let (kind, text) = if error.is_retryable() {
+            (ErrorKind::Unavailable, "the registry is not available")
         } else {
-            ErrorKind::Invalid
+            (ErrorKind::Invalid, "the registry refused")
         };
-        Self::new(kind, "the registry refused").with_source(error)
+        Self::new(kind, text).with_source(error)
     }
 }
 
 impl From<coditect_state::Error> for Error {
     fn from(error: coditect_state::Error) -> Self {
+        use coditect_state::ErrorKind as State;
         let kind = if error.is_retryable() {
             ErrorKind::Unavailable
         } else {
             ErrorKind::Invalid
         };
-        Self::new(kind, "the state store refused").with_source(error)
+        let text = match error.kind() {
+            State::Unavailable => "the state store is not available",
+            State::OutcomeUnknown => "the state store did not confirm",
+            _ => "the state store refused",
+        };
+        Self::new(kind, text).with_source(error)
     }
 }
 

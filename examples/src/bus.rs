@@ -104,6 +104,24 @@ impl fmt::Display for BusUrl {
     }
 }
 
+/// The namespace that an address names, to be written behind what [`masked`] writes.
+///
+/// No other parameter, and nothing that is no name: it may be a part of a password that was not written with %XX.
+pub(crate) fn namespace(url: &str) -> String {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let query = match url.split_once('?') {
+        Some((_, query)) if !query.contains('@') => query,
+        _ => return String::new(),
+    };
+    let mut names = query
+        .split('&')
+        .filter_map(|parameter| parameter.strip_prefix("namespace="));
+    match names.next_back() {
+        Some(name) if !name.is_empty() && name.bytes().all(allowed) => format!("?namespace={name}"),
+        _ => String::new(),
+    }
+}
+
 /// Writes an address without its password and parameters.
 pub(crate) fn masked(url: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -174,6 +192,27 @@ mod tests {
             let url: BusUrl = url.parse().unwrap();
             let shown = format!("{url} {url:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_kept_and_no_other_parameter() {
+        for (url, kept) in [
+            (
+                "amqp://a:x@host/v?heartbeat=7&namespace=blue",
+                "?namespace=blue",
+            ),
+            (
+                "amqp://a:x@host/v?namespace=blue&heartbeat=7",
+                "?namespace=blue",
+            ),
+            ("redis://host?namespace=a&namespace=b", "?namespace=b"),
+            ("amqp://a:x@host/v?heartbeat=7", ""),
+            ("amqp://a:x?namespace=hunter2@host/v", ""),
+            ("amqp://host/v?namespace=a%20b'", ""),
+            ("amqp://host/v", ""),
+        ] {
+            assert_eq!(namespace(url), kept, "{url}");
         }
     }
 

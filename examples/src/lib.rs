@@ -2,4 +2,5 @@
 
 pub mod bus;
 pub mod code_audit;
+pub mod output;
 pub mod registry;

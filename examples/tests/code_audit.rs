@@ -134,14 +134,38 @@ fn what_cannot_be_audited_is_exit_code_two_with_the_reason() {
 }
 
 #[test]
-fn one_file_and_an_empty_directory_are_trees_too() {
+fn one_file_is_a_tree_too() {
     let tree = tree();
     let output = audit(&[text(&tree.path().join("merge.txt")), "--json"]);
     assert_eq!(json(&output)["audit"]["volume"]["files"].as_u64(), Some(1));
+}
+
+#[test]
+fn where_nothing_is_to_audit_that_is_said_and_no_success() {
     let empty = tempfile::tempdir().expect("a temporary directory");
     let output = audit(&[text(empty.path()), "--json"]);
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(2));
     assert_eq!(json(&output)["run"]["tasks"].as_u64(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("nothing was audited"), "{complaint}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_is_said_and_no_panic() {
+    let tree = tree();
+    let output = Command::new(binary("code_audit"))
+        .args([text(tree.path()), "--json"])
+        .stdout(File::create("/dev/full").expect("every Linux has it"))
+        .output()
+        .expect("the example can be started");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        complaint.contains("cannot write to standard output"),
+        "{complaint}"
+    );
+    assert!(!complaint.contains("panicked"), "{complaint}");
 }
 
 #[test]
@@ -189,16 +213,15 @@ fn an_interrupt_cancels_the_run_and_says_what_was_done() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the example can be started");
-    // The first line of the log says that the runtime is up.
     let stderr = child.stderr.take().expect("it is piped");
-    let mut lines = BufReader::new(stderr).lines();
-    let first = lines.next();
+    let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+    let begun = lines.find(|line| line.contains("taking a run up"));
     let signalled = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
         .expect("kill is there");
-    assert!(signalled.success() && first.is_some());
-    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert!(signalled.success() && begun.is_some());
+    let rest: Vec<_> = lines.collect();
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{rest:#?}");
     assert!(

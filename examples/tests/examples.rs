@@ -86,6 +86,15 @@ async fn a_broker_that_cannot_be_reached_is_said_without_the_password() {
 }
 
 #[test]
+fn quickstart_says_that_it_takes_no_arguments() {
+    let output = Command::new(binary("quickstart")).arg("--bus").assert();
+    let output = output.code(2).get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("takes no arguments"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn quickstart_takes_fifteen_lines_of_code_or_fewer() {
     let source = source("quickstart");
     let lines = source.lines().map(str::trim);

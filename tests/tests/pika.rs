@@ -8,6 +8,8 @@
 mod permissions;
 #[path = "pika/python.rs"]
 mod python;
+#[path = "pika/refused.rs"]
+mod refused;
 #[path = "pika/requests.rs"]
 mod requests;
 #[path = "pika/tasks.rs"]

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use lapin::Channel;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
 use super::error::{self, Failure};
+use super::leave::Leaving;
 use super::topology;
 use super::wire;
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
 struct Walk<'a> {
     core: &'a Core,
     queue: &'a QueueName,
-    channel: Channel,
+    /// Dropped before the letters.
+    channel: Leaving,
     dead: String,
     /// `None` if there was nothing to see.
     letters: Option<lapin::Consumer>,
@@ -130,7 +131,7 @@ impl<'a> Walk<'a> {
         let mut walk = Self {
             core,
             queue,
-            channel,
+            channel: Leaving(channel),
             dead,
             letters: None,
             count,

@@ -11,14 +11,16 @@ use crate::{Destination, Error, ErrorKind, QueueName};
 pub(super) enum Failure {
     #[error("broker could not be asked")]
     Driver(#[from] lapin::Error),
-    #[error("no connection to broker at {at}")]
+    #[error("no connection to broker at {at}: see that it runs there and can be reached")]
     Connect {
         at: String,
         vhost: String,
         user: String,
         source: lapin::Error,
     },
-    #[error("broker at {at} did not answer in time")]
+    #[error(
+        "nothing at {at} answers as a broker in time: see that it is one, and that the network lets messages through"
+    )]
     ConnectTimeout { at: String },
     #[error("connection to broker is lost")]
     Disconnected,
@@ -56,12 +58,26 @@ impl From<Failure> for Error {
                 let (kind, context) = match amqp_kind(source) {
                     Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => (
                         ErrorKind::Invalid,
-                        format!("broker at {at} refuses the credentials of user {user:?}"),
+                        format!(
+                            "broker at {at} refuses the credentials of user {user:?}: correct the url"
+                        ),
                     ),
                     Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
                         ErrorKind::Invalid,
                         format!(
                             "virtual host {vhost:?} at {at} does not exist or is closed to user {user:?}"
+                        ),
+                    ),
+                    _ if is_other_protocol(source) => (
+                        ErrorKind::Invalid,
+                        format!(
+                            "what listens at {at} does not speak AMQP: name the port of a RabbitMQ, and amqps:// where it wants TLS"
+                        ),
+                    ),
+                    _ if source.to_string().contains(NO_TLS) => (
+                        ErrorKind::Unavailable,
+                        format!(
+                            "what listens at {at} does not speak TLS: write amqp://, or name the port for TLS"
                         ),
                     ),
                     _ => (ErrorKind::Unavailable, failure.to_string()),
@@ -75,7 +91,13 @@ impl From<Failure> for Error {
                 (ErrorKind::Unavailable, true)
             }
         };
-        let context = failure.to_string();
+        let context = match &failure {
+            Failure::Driver(error) if is_denied(error) => {
+                "broker denies its user a permission: grant what docs/operations.md lists"
+                    .to_owned()
+            }
+            failure => failure.to_string(),
+        };
         let error = match failure {
             Failure::Driver(source) | Failure::LostConfirm(source) => {
                 Error::new(kind, context).with_source(source)
@@ -109,6 +131,24 @@ fn kind_of(error: &lapin::Error) -> ErrorKind {
         Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,
     }
+}
+
+/// What the TLS library says of bytes that are none of TLS.
+const NO_TLS: &str = "corrupt message of type InvalidContentType";
+
+/// Says whether something answered that is no broker.
+fn is_other_protocol(error: &lapin::Error) -> bool {
+    matches!(
+        error.kind(),
+        lapin::ErrorKind::ParsingError(_) | lapin::ErrorKind::InvalidProtocolVersion(_)
+    )
+}
+
+fn is_denied(error: &lapin::Error) -> bool {
+    matches!(
+        amqp_kind(error),
+        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+    )
 }
 
 /// Says whether the broker does not find a queue that exists: its node is down, or its process crashed. The code is the same.

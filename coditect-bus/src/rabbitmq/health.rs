@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
 use super::error::Failure;
+use super::leave::Leaving;
 use super::topology::Route;
 
 /// Says how a RabbitMQ bus fares.
@@ -104,6 +105,8 @@ async fn beat_on_one_channel(core: &Core) -> Result<(), Failure> {
             FieldTable::default(),
         )
         .await?;
+    // Declared after the consumer, and so dropped before it.
+    let _leaving = Leaving(channel);
     loop {
         let route = Route {
             exchange: String::new(),

@@ -20,6 +20,7 @@ mod dead;
 mod error;
 mod health;
 mod lease;
+mod leave;
 mod link;
 mod name;
 mod publish;

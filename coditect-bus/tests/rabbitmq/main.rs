@@ -7,6 +7,7 @@
 mod connect;
 mod fault;
 mod flow;
+mod leave;
 mod limit;
 mod pattern;
 mod priority;

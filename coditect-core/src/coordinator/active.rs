@@ -33,8 +33,6 @@ pub(super) struct Flight {
     pub(super) place: Place,
     /// When it was handed out, by this owner.
     pub(super) since: Timestamp,
-    /// When it was last published again because its queue had gone.
-    pub(super) again: Option<Timestamp>,
 }
 
 /// Where an attempt runs.

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use coditect_bus::QueueName;
 use coditect_dag::Timestamp;
+use rustc_hash::FxHashMap;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
-use super::active::Place;
+use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
 use crate::wire::Anew;
@@ -14,30 +17,103 @@ use crate::wire::Anew;
 /// How far the clocks of two processes may be apart: what was handed out this shortly before a queue was found missing
 /// counts as handed to the new one, or whatever waits for a first worker would be done twice.
 const SKEW: Duration = Duration::from_secs(1);
-
-/// For how long notices of one queue are taken for one.
-const REPEATED: Duration = Duration::from_secs(5);
-
-/// Waits until a queue was made anew; none when there were too many to tell which.
+/// How long notices of one queue are gathered, as every consumer that it had finds it gone and tells.
 ///
-/// # Cancel safety
-///
-/// Cancel safe.
-pub(super) async fn made_anew(anew: &mut broadcast::Receiver<Anew>) -> Option<Anew> {
-    match anew.recv().await {
-        Ok(anew) => Some(anew),
-        Err(RecvError::Lagged(_)) => None,
-        // The worker, which holds the sender, outlives the owners of its process.
-        Err(RecvError::Closed) => std::future::pending().await,
+/// To publish at once, and to ignore those that follow, would lose what is published before a queue goes once more.
+pub(super) const GATHERED: Duration = Duration::from_secs(2);
+/// By how much an instant may be off from what it is as a timestamp.
+const ROUNDING: Duration = Duration::from_millis(10);
+/// How many queues' notices are gathered; of more, all queues count as gone.
+const QUEUES: usize = 64;
+
+/// Gathers what is told of queues that were made anew.
+pub(super) struct Notices {
+    heard: broadcast::Receiver<Anew>,
+    /// By queue; none for any, when there were too many to tell which.
+    gathered: FxHashMap<Option<QueueName>, Gone>,
+}
+
+/// What went with a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    due: Instant,
+    /// What had been handed out when this was heard.
+    heard: Option<Instant>,
+    /// What had been handed out when somebody found no such queue.
+    made: Option<Timestamp>,
+}
+
+impl Notices {
+    pub(super) fn new(heard: broadcast::Receiver<Anew>) -> Self {
+        let gathered = FxHashMap::default();
+        Self { heard, gathered }
+    }
+
+    /// Waits until all was told of a queue that was made anew; of no queue in particular if there were too many.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was heard is kept.
+    pub(super) async fn next(&mut self) -> (Option<QueueName>, Gone) {
+        loop {
+            let first = self.gathered.iter().min_by_key(|(_, gone)| gone.due);
+            let first = first.map(|(queue, gone)| (queue.clone(), gone.due));
+            let due = first.as_ref().map(|(_, due)| *due);
+            tokio::select! {
+                biased;
+                heard = self.heard.recv() => match heard {
+                    Ok(notice) => self.gather(Some(notice.anew), notice.at),
+                    Err(RecvError::Lagged(_)) => self.gather(None, None),
+                    // The worker, which holds the sender, outlives the owners of its process.
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+                () = reached(due) => {
+                    if let Some(gone) = first.and_then(|(queue, _)| self.gathered.remove_entry(&queue)) {
+                        return gone;
+                    }
+                }
+            }
+        }
+    }
+
+    fn gather(&mut self, queue: Option<QueueName>, at: Option<Timestamp>) {
+        let now = Instant::now();
+        let is_one_more = !self.gathered.contains_key(&queue);
+        let (queue, at) = match is_one_more && self.gathered.len() >= QUEUES {
+            true => {
+                self.gathered.clear();
+                (None, None)
+            }
+            false => (queue, at),
+        };
+        let gone = self.gathered.entry(queue).or_insert(Gone {
+            due: now + GATHERED,
+            heard: None,
+            made: None,
+        });
+        match at {
+            Some(at) => gone.made = gone.made.max(Some(at)),
+            None => gone.heard = Some(now),
+        }
+    }
+}
+
+impl Gone {
+    fn took(&self, flight: &Flight, now: Timestamp) -> bool {
+        let before = |heard: Instant| {
+            now.saturating_since(flight.since) + ROUNDING >= Instant::now() - heard
+        };
+        let made = |made| flight.since.saturating_add(SKEW) < made;
+        self.heard.is_some_and(before) || self.made.is_some_and(made)
     }
 }
 
 impl Owner {
-    /// Publishes what was handed to a queue before it was made anew; without a notice, what was handed to any.
+    /// Publishes what was handed to a queue before it was made anew; without a queue, what was handed to any.
     ///
     /// One that had been taken and not acknowledged went with the queue, too: its worker has been told that it is lost.
-    pub(super) fn publish_again(&mut self, notice: Option<&Anew>) {
-        let now = self.now;
+    pub(super) fn publish_again(&mut self, queue: Option<&QueueName>, gone: Gone) {
+        self.now = self.shared.ports.clock.now();
         for (run, active) in &mut self.runs {
             for (task, flight) in &mut active.flights {
                 let at = match &flight.place {
@@ -45,17 +121,8 @@ impl Owner {
                     Place::Instance(routed) => &routed.queue,
                     Place::Local(_) | Place::Claimed(_) => continue,
                 };
-                let is_gone = notice.is_none_or(|notice| {
-                    // Everybody who took tasks there tells, one after the other: the first notice counts.
-                    let heard = |again: Timestamp| now.saturating_since(again) < REPEATED;
-                    notice.anew == *at
-                        && !flight.again.is_some_and(heard)
-                        && notice
-                            .at
-                            .is_none_or(|made| flight.since.saturating_add(SKEW) < made)
-                });
-                if is_gone {
-                    flight.again = Some(now);
+                if queue.is_none_or(|queue| queue == at) && gone.took(flight, self.now) {
+                    flight.since = self.now;
                     self.deferred.push(Deferred::Publish {
                         run: *run,
                         task: *task,
@@ -64,5 +131,12 @@ impl Owner {
                 }
             }
         }
+    }
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

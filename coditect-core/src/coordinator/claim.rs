@@ -200,8 +200,8 @@ impl Owner {
         let class = self.classes.get_mut(flight.class);
         if let Some(queue) = class.any_queue() {
             class.departed(&active.tenant);
+            // It has been there since it was handed out: if the queue went before its worker could acknowledge it, so did it.
             flight.place = Place::Bus(queue);
-            flight.since = self.now;
         }
     }
 

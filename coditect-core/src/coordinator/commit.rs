@@ -21,6 +21,8 @@ const RETRY_COMMIT: Duration = Duration::from_millis(100);
 
 /// How many capabilities an owner without runs keeps in mind.
 const MAX_IDLE_CLASSES: usize = 256;
+/// How many attempts one notice stops.
+const STOPPED_AT_ONCE: usize = 1000;
 /// When an outcome comes again that was given back.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
@@ -56,22 +58,32 @@ impl Owner {
     pub(super) async fn commit(&mut self) -> Result<(), Lost> {
         while !self.batch.is_empty() {
             let lease = self.lease.lock().clone();
-            let appended = self
-                .shared
-                .ports
-                .journal
-                .append(&lease, &mut self.batch)
-                .await;
-            let Err(error) = appended else { break };
+            let append = self.shared.ports.journal.append(&lease, &mut self.batch);
+            let error = match self.shared.asked_of_store(append).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => Some(error),
+                Err(Lost) => None,
+            };
             tracing::warn!(
                 partition = %lease.partition(),
-                error = &error as &dyn std::error::Error,
+                error = error.as_ref().map(|error| error as &dyn std::error::Error),
                 "the journal did not take a batch"
             );
-            if !error.is_retryable() || lease.is_expired() {
+            let may_take_it = error.is_some_and(|error| error.is_retryable());
+            if !may_take_it || lease.is_expired() {
                 return Err(Lost);
             }
-            tokio::time::sleep(RETRY_COMMIT).await;
+            let abort = &self.shared.abort;
+            let pause = tokio::time::sleep(RETRY_COMMIT);
+            if abort.run_until_cancelled(pause).await.is_none() {
+                // What had to wait for it is not done: the next owner finds it undone.
+                tracing::error!(
+                    partition = %lease.partition(),
+                    records = self.batch.len(),
+                    "the journal takes nothing, and it is time to end; the partition's next owner decides anew"
+                );
+                return Err(Lost);
+            }
         }
         let mut deferred = std::mem::take(&mut self.deferred);
         let mut stop = Vec::new();
@@ -98,7 +110,9 @@ impl Owner {
                 }
                 Deferred::AckIfSettled(runs, delivery) => {
                     let journal = Arc::clone(&self.shared.ports.journal);
-                    ack_if_settled(&*journal, &runs, delivery).await;
+                    let asked = ack_if_settled(&*journal, &runs, delivery);
+                    // Dropped, it comes again.
+                    let _ = self.shared.asked_of_store(asked).await;
                 }
                 Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
                 Deferred::Forget(run) => self.forget(run),
@@ -221,18 +235,27 @@ impl Owner {
         self.wake.notify_one();
     }
 
+    /// Tells all that attempts are to stop. What the bus does not take for now is kept, and said once however often it comes.
     fn stop_remote(&mut self, stop: Vec<AttemptId>) {
-        if stop.is_empty() {
+        self.stopping.extend(stop);
+        let Ok(to) = wire::control_fanout().map(Destination::Fanout) else {
             return;
-        }
-        let control = Control {
-            owner: self.queue.clone(),
-            token: self.lease.lock().token().get(),
-            stop,
         };
-        if let (Ok(fanout), Ok(envelope)) = (wire::control_fanout(), control.to_envelope()) {
-            self.outbox
-                .push_notice(Destination::Fanout(fanout), envelope);
+        let token = self.lease.lock().token().get();
+        while !self.stopping.is_empty() && self.outbox.takes_notices(&to) {
+            let stop: Vec<_> = self
+                .stopping
+                .iter()
+                .take(STOPPED_AT_ONCE)
+                .copied()
+                .collect();
+            for attempt in &stop {
+                self.stopping.remove(attempt);
+            }
+            let owner = self.queue.clone();
+            if let Ok(envelope) = (Control { owner, token, stop }).to_envelope() {
+                self.outbox.push_notice(to.clone(), envelope);
+            }
         }
     }
 }

@@ -104,7 +104,10 @@ impl Owner {
         }
         match self.way(&state.requirement) {
             Some(Way::Instance(routed)) => Room::Instance(routed),
-            Some(Way::Shared) | None if state.queue.is_some() => Room::Bus,
+            Some(Way::Shared) | None => match &state.queue {
+                Some(queue) if self.outbox.has_room(queue) => Room::Bus,
+                _ => Room::None,
+            },
             _ => Room::None,
         }
     }
@@ -158,7 +161,6 @@ impl Owner {
             class,
             place,
             since: self.now,
-            again: None,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

@@ -10,14 +10,17 @@ mod conclude;
 mod dispatch;
 mod due;
 mod inbox;
+mod lane;
 mod life;
 mod listeners;
 mod machine;
+mod outbox;
 mod outcome;
 mod outputs;
 mod owner;
 mod publisher;
 mod record;
+mod renew;
 mod replay;
 mod route;
 mod scope;
@@ -39,13 +42,16 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
-use self::owner::Owner;
+use self::owner::{Lost, Owner};
 pub(crate) use self::route::Routes;
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
 use crate::run::PreparedRuns;
 use crate::worker::Worker;
+
+/// How long the store may still take for an answer when everything is to end at once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the owners of all partitions of this process share.
 pub(crate) struct Shared {
@@ -74,6 +80,19 @@ impl Shared {
     /// A random number from 0 up to 1, for the jitter of backoffs.
     fn random(&self) -> f64 {
         self.randomness.next_unit()
+    }
+
+    /// Awaits the store; in vain where it has not answered some time after everything was to end at once.
+    async fn asked_of_store<T>(&self, answer: impl Future<Output = T>) -> Result<T, Lost> {
+        let too_late = async {
+            self.abort.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            () = too_late => Err(Lost),
+        }
     }
 
     /// Says whether tasks may go to agents of this process without the bus.
@@ -120,6 +139,10 @@ impl Coordinator {
             .await
             .is_ok();
         if !drained {
+            tracing::warn!(
+                ?limit,
+                "partitions were not given back in time; giving up what they are at"
+            );
             self.shared.abort.cancel();
             self.shared.tracker.wait().await;
         }
@@ -144,15 +167,16 @@ async fn keep(
     let ttl = shared.ports.settings.partition_lease;
     let mut first = true;
     loop {
-        let claimed = shared
-            .ports
-            .journal
-            .claim(partition, &shared.name, ttl)
-            .await;
-        let owner = match claimed {
-            Ok(Some(lease)) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.into()),
+        let taking = async {
+            let claimed = shared.ports.journal.claim(partition, &shared.name, ttl);
+            match claimed.await? {
+                Some(lease) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
+                None => Ok(None),
+            }
+        };
+        let Ok(owner) = shared.asked_of_store(taking).await else {
+            tracing::warn!(%partition, "the store does not answer; the partition is free when its lease has ended");
+            return;
         };
         if std::mem::take(&mut first) {
             tried.send_modify(|tried| *tried += 1);

@@ -9,20 +9,20 @@ use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
-use super::anew::made_anew;
+use super::anew::Notices;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, check, sweep};
+use super::{Shared, check, renew, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::wire::{Anew, AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
+use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -52,6 +52,8 @@ pub(super) struct Owner {
     pub(super) effects: Vec<Effect>,
     pub(super) now: Timestamp,
     pub(super) outbox: Outbox,
+    /// What workers are yet to be told to stop.
+    pub(super) stopping: FxHashSet<AttemptId>,
     pub(super) outcomes: mpsc::Sender<Outcome>,
     pub(super) to_finished: mpsc::Sender<Finished>,
     /// Notified when a slot of this process is free, or there is room in the outbox.
@@ -76,7 +78,7 @@ struct Sources {
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
     /// Told of queues that lost what they had.
-    anew: broadcast::Receiver<Anew>,
+    anew: Notices,
 }
 
 /// What comes through the partition's queue.
@@ -110,7 +112,7 @@ impl Owner {
     ) -> Result<Option<Self>, Error> {
         let ports = &shared.ports;
         // Before anything is published that could be lost with its queue.
-        let anew = shared.worker.queues_made_anew();
+        let anew = Notices::new(shared.worker.queues_made_anew());
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
@@ -123,17 +125,20 @@ impl Owner {
         let (finished_sender, finished) = mpsc::channel(TURN);
         let wake = Arc::new(Notify::new());
         let (return_sender, returned) = mpsc::channel(TURN);
-        let (outbox, publishers) =
-            Publisher::pair(&ports.bus, &outcomes, &return_sender, &wake, &queue);
-        for publisher in publishers {
-            let abort = shared.abort.clone();
-            let publish = async move { abort.run_until_cancelled(publisher.run()).await };
-            shared.tracker.spawn(publish);
-        }
+        let (outbox, publisher) = Publisher::new(
+            Arc::clone(&ports.bus),
+            queue.clone(),
+            outcomes.clone(),
+            return_sender,
+            Arc::clone(&wake),
+        );
+        let abort = shared.abort.clone();
+        let publish = async move { abort.run_until_cancelled(publisher.run()).await };
+        shared.tracker.spawn(publish);
         let now = ports.clock.now();
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
-        renew(&shared, &lease, &lost);
+        renew::start(&shared, &lease, &lost);
         let _checker = check::start(&shared, partition);
         let mut owner = Self {
             shared,
@@ -151,6 +156,7 @@ impl Owner {
             effects: Vec::new(),
             now,
             outbox,
+            stopping: FxHashSet::default(),
             outcomes,
             to_finished: finished_sender,
             wake,
@@ -213,7 +219,7 @@ impl Owner {
                 Some(one) = self.sources.returned.recv() => returned = Some(one),
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
-                notice = made_anew(&mut self.sources.anew) => self.publish_again(notice.as_ref()),
+                (queue, gone) = self.sources.anew.next() => self.publish_again(queue.as_ref(), gone),
                 () = self.wake.notified() => woken = true,
                 () = sleep_until(timer) => {}
                 () = shared.drain.cancelled(), if !draining => {}
@@ -248,13 +254,19 @@ impl Owner {
                 self.returned(attempt);
                 returned = self.sources.returned.try_recv().ok();
             }
-            if inbox && let Err(error) = self.read_inbox().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    error,
-                    "the partition's inbox cannot be read; giving it back"
-                );
-                break;
+            if inbox {
+                match shared.asked_of_store(self.read_inbox()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(
+                            error,
+                            "the partition's inbox cannot be read; giving it back"
+                        );
+                        break;
+                    }
+                    Err(Lost) => break,
+                }
             }
             self.due();
             self.sweep();
@@ -340,8 +352,9 @@ impl Owner {
             }
         }
         let lease = self.lease.lock().clone();
-        // Whoever holds it by now is right.
-        let _ = self.shared.ports.journal.release(lease).await;
+        // Whoever holds it by now is right; where nobody answers, it ends by itself.
+        let release = self.shared.ports.journal.release(lease);
+        let _ = self.shared.asked_of_store(release).await;
     }
 }
 
@@ -354,39 +367,6 @@ async fn told(followed: &mut Option<watch::Receiver<()>>) {
     if !told {
         std::future::pending().await
     }
-}
-
-/// Renews the lease until it is lost or given back.
-fn renew(shared: &Arc<Shared>, lease: &Arc<Mutex<PartitionLease>>, lost: &CancellationToken) {
-    let (shared, lease, lost) = (Arc::clone(shared), Arc::clone(lease), lost.clone());
-    let tracker = shared.tracker.clone();
-    tracker.spawn(async move {
-        loop {
-            let held = lease.lock().clone();
-            tokio::select! {
-                biased;
-                () = lost.cancelled() => return,
-                () = tokio::time::sleep(held.ttl() / 3) => {}
-            }
-            let renewal = shared.ports.journal.renew(&held);
-            match tokio::time::timeout(held.ttl() / 3, renewal).await {
-                Ok(Ok(renewed)) => *lease.lock() = renewed,
-                Err(_) if !held.is_expired() => {}
-                Err(_) => {
-                    tracing::warn!(partition = %held.partition(), "the lease could not be renewed in time");
-                    lost.cancel();
-                    return;
-                }
-                Ok(Err(error)) if error.is_retryable() && !held.is_expired() => {}
-                Ok(Err(error)) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(partition = %held.partition(), error, "the partition was lost");
-                    lost.cancel();
-                    return;
-                }
-            }
-        }
-    });
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

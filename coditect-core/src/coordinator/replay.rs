@@ -207,7 +207,6 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
-                again: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
@@ -248,7 +247,6 @@ impl Owner {
             class,
             place,
             since: self.now,
-            again: None,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

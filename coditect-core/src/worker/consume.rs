@@ -8,7 +8,6 @@ use coditect_registry::Capability;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::anew::tell_anew;
 use super::hosted::{Hosted, Slot};
 use super::pass_on::give_up_waiting;
 use super::request::request;
@@ -38,7 +37,7 @@ pub(super) async fn start(
     let subscription = subscription(&queue, hosted);
     let consumer = bus.subscribe(subscription).await?;
     if is_anew {
-        tell_anew(&**bus, &queue, Some(now)).await;
+        worker.tell_anew(&queue, Some(now)).await;
     }
     let (worker, hosted) = (Arc::clone(worker), Arc::clone(hosted));
     let tracker = worker.tracker.clone();
@@ -110,7 +109,7 @@ pub(super) async fn consume(
 
 /// Subscribes again after the stream has ended; none if the worker stops or the bus is closed.
 async fn resubscribe(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     queue: &QueueName,
     subscription: Subscription,
     stop: &CancellationToken,
@@ -131,7 +130,7 @@ async fn resubscribe(
         match subscribed {
             Ok(consumer) => {
                 // Only the end of its queue ends a subscription.
-                stop.run_until_cancelled(tell_anew(&**bus, queue, None))
+                stop.run_until_cancelled(worker.tell_anew(queue, None))
                     .await?;
                 return Some(consumer);
             }

@@ -9,7 +9,6 @@ use coditect_bus::{Consumer, Delivery, Destination, QueueName, QueueSpec, Subscr
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Worker;
-use super::anew::tell_anew;
 use super::consume::{PATIENCE, RESUBSCRIBE, handle, settle};
 use super::hosted::Hosted;
 use crate::error::Error;
@@ -113,8 +112,7 @@ impl OwnQueue {
             }
             match subscribe(&self.worker, &self.hosted, &self.queue).await {
                 Ok(consumer) => {
-                    let bus = &*self.worker.services.ports.bus;
-                    tell_anew(bus, &self.queue, None).await;
+                    self.worker.tell_anew(&self.queue, None).await;
                     return Some(consumer);
                 }
                 Err(error) if error.kind() == coditect_bus::ErrorKind::Closed => return None,

@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use coditect_bus::{QueueName, Subscription};
+use coditect_bus::{ErrorKind, QueueName, Subscription};
 use tokio_util::sync::DropGuard;
 
 use super::Worker;
@@ -24,6 +24,7 @@ pub(super) fn subscription(queue: &QueueName, hosted: &Hosted) -> Subscription {
 pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: QueueName) {
     let mut away = hosted.watch_away();
     let mut extra: Vec<DropGuard> = Vec::new();
+    let mut was_warned = false;
     loop {
         let now = *away.borrow_and_update();
         let wanted = consumers(now, hosted.card.concurrency());
@@ -31,12 +32,16 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
             let bus = &worker.services.ports.bus;
             let consumer = match bus.subscribe(subscription(&queue, &hosted)).await {
                 Ok(consumer) => consumer,
+                Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(%queue, error, "no consumer can stand in for waiting handlers");
+                    if !std::mem::replace(&mut was_warned, true) {
+                        tracing::warn!(%queue, error, "no consumer can stand in for waiting handlers; trying again");
+                    }
                     break;
                 }
             };
+            was_warned = false;
             let stop = hosted.standing.taking().child_token();
             extra.push(stop.clone().drop_guard());
             let (worker, hosted, queue) = (Arc::clone(&worker), Arc::clone(&hosted), queue.clone());
@@ -52,7 +57,7 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
             () = hosted.standing.taking().cancelled() => return,
             // The agent, which holds the sender, outlives this.
             _ = away.changed() => {}
-            // Handlers that wait for those who are missing here change nothing by themselves.
+            // Handlers that all wait for one that no consumer can take change nothing any more.
             () = tokio::time::sleep(RESUBSCRIBE), if extra.len() < wanted => {}
         }
     }

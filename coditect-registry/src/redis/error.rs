@@ -10,12 +10,14 @@ use crate::{Error, ErrorKind};
 /// What can go wrong between this registry and Redis. One failure may be told to many who waited for the same answer.
 #[derive(Clone, Debug, ThisError)]
 pub(super) enum Failure {
-    #[error("no connection to redis at {at}")]
+    #[error("no connection to redis at {at}: see that it runs there and can be reached")]
     Connect {
         at: String,
         source: redis::RedisError,
     },
-    #[error("redis at {at} did not accept a connection in {within:?}")]
+    #[error(
+        "nothing at {at} answers as redis within {within:?}: see that it is one, and that the network lets messages through"
+    )]
     ConnectTimeout { at: String, within: Duration },
     #[error("redis at {at} did not answer")]
     Unanswered {
@@ -150,6 +152,11 @@ impl From<Failure> for Error {
             Failure::Connect { at, source } => return connect(at, source),
             Failure::Unanswered { .. } => ErrorKind::OutcomeUnknown,
             Failure::Closed => ErrorKind::Unavailable,
+            Failure::Refused(source) if is_denied(source) => {
+                let context =
+                    "redis denies its user a command: grant what docs/operations.md lists";
+                return Self::new(ErrorKind::Invalid, context).with_source(failure);
+            }
             Failure::Refused(source) if source.code() == Some("OOM") => {
                 let context = "redis has no memory left (OOM)";
                 return Self::new(ErrorKind::Unavailable, context).with_source(failure);
@@ -172,25 +179,40 @@ impl From<Arc<Failure>> for Error {
     }
 }
 
+fn is_denied(error: &redis::RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm)
+}
+
+/// What connecting ended with. A cluster tells what its nodes said by nothing but their words.
 fn connect(at: &str, source: &redis::RedisError) -> Error {
     let text = source.to_string();
-    let (kind, context) =
-        if source.kind() == redis::ErrorKind::AuthenticationFailed || is_login_missing(&text) {
-            let context = format!("redis at {at} refuses the credentials");
-            (ErrorKind::Invalid, context)
-        } else if text.contains("switch database") || text.contains("DB index") {
-            let context = format!("redis at {at} has no such database");
-            (ErrorKind::Invalid, context)
-        } else if source.kind() == redis::ErrorKind::Parse {
-            let context = format!("what listens at {at} is no redis");
-            (ErrorKind::Invalid, context)
-        } else if sort(source) == Sort::Permanent {
-            let context = format!("redis at {at} refuses the connection");
-            (ErrorKind::Invalid, context)
-        } else {
-            let context = format!("no connection to redis at {at}");
-            (ErrorKind::Unavailable, context)
-        };
+    let says = |sign: &str| text.contains(sign);
+    let (kind, context) = if source.kind() == redis::ErrorKind::AuthenticationFailed
+        || says("AuthenticationFailed")
+        || is_login_missing(&text)
+    {
+        let context = format!("redis at {at} refuses the credentials: correct the url");
+        (ErrorKind::Invalid, context)
+    } else if says("switch database") || says("DB index") {
+        let context = format!("redis at {at} has no such database: correct the url");
+        (ErrorKind::Invalid, context)
+    } else if source.kind() == redis::ErrorKind::Parse || says("Parse error") {
+        // What the driver says of it are the numbers of the bytes that it found.
+        let context = format!("what listens at {at} is no redis: correct host and port");
+        return invalid(context);
+    } else if says("corrupt message of type InvalidContentType") {
+        let context = format!(
+            "what listens at {at} does not speak TLS: write redis://, or name the port for TLS"
+        );
+        (ErrorKind::Unavailable, context)
+    } else if sort(source) == Sort::Permanent {
+        let context = format!("redis at {at} refuses the connection");
+        (ErrorKind::Invalid, context)
+    } else {
+        let context =
+            format!("no connection to redis at {at}: see that it runs there and can be reached");
+        (ErrorKind::Unavailable, context)
+    };
     Error::new(kind, context).with_source(source.clone())
 }
 

@@ -88,16 +88,17 @@ impl RedisStoreBuilder {
     ///
     /// Cancel safe: a connection that was half made ends.
     pub async fn connect(self) -> Result<RedisStore> {
+        let this = super::query::apply(self)?;
         let allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
         };
-        let namespace = &self.namespace;
+        let namespace = &this.namespace;
         if !(1..=24).contains(&namespace.len()) || !namespace.bytes().all(allowed) {
             return Err(Error::invalid(
                 "namespace must have 1 to 24 lower-case letters, digits, `-` or `_`",
             ));
         }
-        RedisStore::connect_with(self).await
+        RedisStore::connect_with(this).await
     }
 }
 

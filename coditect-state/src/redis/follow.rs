@@ -39,7 +39,7 @@ async fn follow_once(
     seen: &mut u64,
     wait: &mut Duration,
 ) -> Result<(), Fault> {
-    let mut connection = {
+    let (at, mut connection) = {
         let Some(shared) = shared.upgrade() else {
             return Ok(());
         };
@@ -50,7 +50,7 @@ async fn follow_once(
             *seen = latest;
             shared.watches.lock().notify_all(|_| true);
         }
-        connection
+        (shared.link.at().to_owned(), connection)
     };
     *wait = AGAIN.0;
     loop {
@@ -60,7 +60,7 @@ async fn follow_once(
             };
             shared.link.script.read_log(*seen, BLOCK.as_millis() as u64)
         };
-        let answer = send(&mut connection, &command).await?;
+        let answer = send(&at, &mut connection, &command).await?;
         let Some(shared) = shared.upgrade() else {
             return Ok(());
         };

@@ -22,6 +22,8 @@ pub(super) struct Timeouts {
 /// Calls the script, over one connection that all callers share.
 pub(super) struct Link {
     client: Client,
+    /// `host:port`.
+    at: String,
     pub(super) script: Script,
     timeouts: Timeouts,
     state: Mutex<State>,
@@ -48,6 +50,7 @@ impl Link {
             drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         }
         Ok(Self {
+            at: info.addr().to_string(),
             client: Client::open(info).map_err(|_| Fault::Url)?,
             script: Script::new(namespace),
             timeouts,
@@ -60,10 +63,10 @@ impl Link {
     /// has done nothing, it is sent again.
     pub(super) async fn call(&self, command: &Cmd) -> Result<(u64, Value), Fault> {
         let (generation, mut connection) = self.connection().await?;
-        let mut answer = send(&mut connection, command).await;
+        let mut answer = self.send(&mut connection, command).await;
         if answer.as_ref().is_err_and(Fault::is_script_missing) {
             self.attach(&mut connection).await?;
-            answer = send(&mut connection, command).await;
+            answer = self.send(&mut connection, command).await;
         }
         if answer.as_ref().is_err_and(Fault::ends_connection) {
             let mut state = self.state.lock();
@@ -85,7 +88,7 @@ impl Link {
         &self,
         connection: &mut MultiplexedConnection,
     ) -> Result<u64, Fault> {
-        let answer = send(connection, &self.script.attach()).await?;
+        let answer = self.send(connection, &self.script.attach()).await?;
         let (found, latest): (u32, u64) =
             redis::from_redis_value(answer).map_err(|_| Fault::Strange("of attach"))?;
         if found > FORMAT {
@@ -105,8 +108,24 @@ impl Link {
             .get_multiplexed_async_connection_with_config(&config);
         let opened = timeout(self.timeouts.connect, opened).await;
         opened
-            .map_err(|_| Fault::ConnectTimeout)?
-            .map_err(Fault::Connect)
+            .map_err(|_| Fault::ConnectTimeout {
+                at: self.at.clone(),
+            })?
+            .map_err(|error| Fault::connect(&self.at, error))
+    }
+
+    /// Sends a command once, over this connection.
+    pub(super) async fn send(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &Cmd,
+    ) -> Result<Value, Fault> {
+        send(&self.at, connection, command).await
+    }
+
+    /// Where the server is.
+    pub(super) fn at(&self) -> &str {
+        &self.at
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), Fault> {
@@ -133,10 +152,12 @@ impl Link {
     }
 }
 
+/// Sends a command once, over a connection to the server that is there.
 pub(super) async fn send(
+    at: &str,
     connection: &mut MultiplexedConnection,
     command: &Cmd,
 ) -> Result<Value, Fault> {
     let answer = command.query_async(connection).await;
-    answer.map_err(Fault::of_answer)
+    answer.map_err(|error| Fault::of_answer(at, error))
 }

@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod follow;
 mod link;
+mod query;
 mod script;
 mod transaction;
 
@@ -77,7 +78,9 @@ impl RedisStore {
         Self::builder(url).connect().await
     }
 
-    /// Begins to say how to connect: `redis://` or `rediss://`, `[user:password@]host[:port][/database]`.
+    /// Begins to say how to connect: `redis://` or `rediss://`, `[user:password@]host[:port][/database][?namespace=blue]`.
+    ///
+    /// The namespace of the URL counts before that of the builder.
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url.into())
     }
@@ -88,7 +91,7 @@ impl RedisStore {
         let link = link.map_err(|fault| fault.during(what))?;
         let begin = async {
             let mut connection = link.open(Duration::ZERO).await?;
-            let hazards = hazards(&mut connection).await?;
+            let hazards = hazards(&link, &mut connection).await?;
             if let (false, Some(hazard)) = (builder.volatile, &hazards) {
                 return Err(Fault::Unsafe(hazard.clone()));
             }
@@ -120,6 +123,7 @@ impl RedisStore {
 
 /// Says what in the server's settings loses what it has acknowledged, by what it tells every client.
 async fn hazards(
+    link: &Link,
     connection: &mut redis::aio::MultiplexedConnection,
 ) -> std::result::Result<Option<String>, Fault> {
     let mut hazards = Vec::new();
@@ -133,7 +137,7 @@ async fn hazards(
         ("persistence", "aof_enabled", "1", "appendonly is not yes"),
     ] {
         let mut command = redis::cmd("INFO");
-        let answer = link::send(connection, command.arg(section)).await?;
+        let answer = link.send(connection, command.arg(section)).await?;
         let text: String =
             redis::from_redis_value(answer).map_err(|_| Fault::Strange("of INFO"))?;
         let found = text

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pika
 from pika.exceptions import AMQPError, UnroutableError
 
-from . import wire
+from . import trouble, wire
 from .attempt import Attempt, Failure, Malformed, Plan, Stopped, Task
 from .link import Backoff, Publisher, parameters
 from .stops import Stops
@@ -52,7 +52,7 @@ class Agent:
     """Offers capabilities to whoever needs them, until it is stopped."""
 
     def __init__(self, url, namespace="coditect", slots=4):
-        self._url, self._slots = url, slots
+        self._parameters, self._slots = parameters(url), slots
         self._names = wire.Names(namespace)
         self._offers = {}
         self._publisher = Publisher(url)
@@ -82,27 +82,33 @@ class Agent:
         self._ending = True
 
     def run(self):
-        """Serves until it is stopped. A connection that breaks is made again."""
-        self._publisher.start()
-        backoff = Backoff()
+        """Serves until it is stopped. A connection that breaks is made again and again.
+
+        The first one is the caller's concern: raises `Unreachable` or `Refusal`, with words for people.
+        """
+        backoff, told = Backoff(), trouble.Connecting("connection for consuming")
         while not self._ending:
             try:
-                with pika.BlockingConnection(parameters(self._url)) as connection:
+                with pika.BlockingConnection(self._parameters) as connection:
                     self._connection = connection
-                    self._serve(connection, backoff)
-            except (AMQPError, OSError) as error:
-                log.warning("connection for consuming: %r", error)
+                    self._serve(connection, backoff, told)
+            except trouble.LOST as error:
+                why = trouble.explained(self._parameters, error)
+                if not self.ready.is_set():
+                    raise why from error
+                told.lost(why)
             finally:
                 self._lose()
             until = time.monotonic() + backoff.next()
             while not self._ending and time.monotonic() < until:
                 time.sleep(0.05)
         self._pool.shutdown()
-        self._publisher.close()
+        if self.ready.is_set():
+            self._publisher.close()
 
     # The thread that serves the connection.
 
-    def _serve(self, connection, backoff):
+    def _serve(self, connection, backoff, told):
         channel = connection.channel()
         wire.declare_exchanges(channel, self._names)
         self._listen(channel)
@@ -117,6 +123,9 @@ class Agent:
                 taken = functools.partial(self._take, name, priority)
                 tags.append(channel.basic_consume(self._names.work(name, priority), taken))
         backoff.reset()
+        told.back()
+        if not self.ready.is_set():
+            self._publisher.start()
         self.ready.set()
         log.info("serving %s", ", ".join(sorted(self._offers)))
         while channel.is_open and not cancelled and not self._ending:
@@ -124,7 +133,7 @@ class Agent:
             self._begin()
             connection.process_data_events(time_limit=1)
         if not self._ending:
-            raise AMQPError("a queue or the channel has gone")
+            raise trouble.Unreachable("a queue or the channel has gone")
         for tag in tags:
             channel.basic_cancel(tag)
         for delivery in (d for waiting in self._waiting.values() for d in waiting):

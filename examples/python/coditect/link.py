@@ -1,6 +1,5 @@
-"""Connections: made again for ever, and one of them to publish on, served by a thread of its own."""
+"""Connections: made again when they break, and one of them to publish on, served by a thread of its own."""
 
-import logging
 import queue
 import random
 import threading
@@ -10,15 +9,16 @@ from concurrent import futures
 import pika
 from pika.exceptions import AMQPError, ChannelClosed, NackError, UnroutableError
 
-log = logging.getLogger("coditect")
+from . import trouble
 
 
 def parameters(url):
     """Reads a URL; heartbeats find a broker that is silent, and one that blocks publishers is not waited for."""
-    parameters = pika.URLParameters(url)
+    parameters = trouble.read(url)
     parameters.heartbeat = 10
     parameters.blocked_connection_timeout = 30
     parameters.socket_timeout = 10
+    parameters.stack_timeout = 10
     return parameters
 
 
@@ -90,7 +90,7 @@ class Publisher(threading.Thread):
             pass  # It is being made anew, and looks at the jobs then.
 
     def run(self):
-        backoff = Backoff()
+        backoff, told = Backoff(), trouble.Connecting("connection for publishing")
         while not self._ending.is_set():
             try:
                 with pika.BlockingConnection(self._parameters) as connection:
@@ -98,12 +98,13 @@ class Publisher(threading.Thread):
                     channel.confirm_delivery()
                     self._connection = connection
                     backoff.reset()
+                    told.back()
                     while not self._ending.is_set():
                         self._work(channel)
                         connection.process_data_events(time_limit=1)
                     self._work(channel)
-            except (AMQPError, OSError) as error:
-                log.warning("connection for publishing: %r", error)
+            except trouble.LOST as error:
+                told.lost(trouble.explained(self._parameters, error))
                 self._ending.wait(backoff.next())
 
     def _work(self, channel):

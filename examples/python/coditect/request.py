@@ -7,12 +7,19 @@ import uuid
 import pika
 from pika.exceptions import UnroutableError
 
-from . import wire
+from . import trouble, wire
 from .link import parameters
 
 
 class Unserved(Exception):
     """No agent has ever offered what was asked for."""
+
+    def __init__(self, requirement):
+        super().__init__(f"no agent has ever offered {requirement!r} there: start one, or correct the name")
+
+
+class Unanswered(TimeoutError):
+    """No answer came in time."""
 
 
 class Refused(Exception):
@@ -26,8 +33,19 @@ class Refused(Exception):
 def ask(url, requirement, given, namespace="coditect", patience=30.0):
     """Asks an agent that meets a requirement such as `summarize@^1.2`, and returns its answer.
 
-    Raises `TimeoutError` if none comes: what was asked for may have been done all the same.
+    Raises `Unanswered` if none comes: what was asked for may have been done all the same. `Unreachable` and `Refusal`
+    say that the broker is not there, or does not let this program in.
     """
+    address = parameters(url)
+    try:
+        return _ask(address, requirement, given, namespace, patience)
+    except Unanswered:
+        raise
+    except trouble.LOST as error:
+        raise trouble.explained(address, error) from error
+
+
+def _ask(address, requirement, given, namespace, patience):
     names, required = wire.Names(namespace), wire.Requirement(requirement)
     reply_to, correlation = f"reply.{uuid.uuid4()}", str(uuid.uuid4())
     answers = []
@@ -36,7 +54,7 @@ def ask(url, requirement, given, namespace="coditect", patience=30.0):
         if properties.correlation_id == correlation:
             answers.append(json.loads(body))
 
-    with pika.BlockingConnection(parameters(url)) as connection:
+    with pika.BlockingConnection(address) as connection:
         channel = connection.channel()
         wire.declare_exchanges(channel, names)
         own = channel.queue_declare("", exclusive=True, auto_delete=True).method.queue
@@ -61,7 +79,7 @@ def ask(url, requirement, given, namespace="coditect", patience=30.0):
         while not answers:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"`{requirement}` did not answer within {patience} s")
+                raise Unanswered(f"{requirement!r} did not answer within {patience:g} s; it may have done it all the same")
             connection.process_data_events(time_limit=left)
     answer = answers[0]
     if "output" in answer:

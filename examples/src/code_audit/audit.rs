@@ -216,9 +216,12 @@ async fn statistics(
         done.utilisation(cli.jobs()?.min(done.tasks.len()).max(1))
     };
     let succeeded = done.count(TaskState::Succeeded);
+    let failed = done.count(TaskState::Failed);
     Ok(RunStatistics {
         tasks: done.tasks.len() as u64,
-        failed: (done.tasks.len() - succeeded) as u64,
+        succeeded: succeeded as u64,
+        failed: failed as u64,
+        not_done: (done.tasks.len() - succeeded - failed) as u64,
         autonomy: done.autonomy(),
         utilisation,
         wall_ms: millis(done.wall),

@@ -35,6 +35,7 @@ use clap::Parser;
 use coditect_core::telemetry::Telemetry;
 
 use crate::bus::LOG;
+use crate::say;
 
 use self::audit::Interrupted;
 use self::cli::Cli;
@@ -80,17 +81,23 @@ async fn audit_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
     }
     if cli.json {
-        println!("{}", serde_json::json!({ "audit": audit, "run": run }));
+        say!("{}", serde_json::json!({ "audit": audit, "run": run }));
     } else {
-        println!("{}", table::render(audit, run));
+        say!("{}", table::render(audit, run));
     }
     if run.cancelled {
         eprintln!(
             "interrupted: {} of {} tasks had ended, and the report is about those alone",
-            run.tasks - run.failed,
-            run.tasks
+            run.succeeded, run.tasks
         );
         return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if audit.volume.files == 0 {
+        anyhow::bail!(
+            "nothing was audited: {} has no files, or none that its .gitignore does not exclude\n  \
+             help: name a directory with sources, or one file",
+            cli.shown_path()
+        );
     }
     let worst = audit.tally.severities.worst();
     let is_clean = cli.fail_on.is_none_or(|limit| worst < Some(limit));

@@ -10,15 +10,19 @@ use crate::code_audit::work::WorkerFigures;
 pub(crate) struct RunStatistics {
     /// Tasks that ended, in whatever state.
     pub(crate) tasks: u64,
-    /// Tasks that did not succeed.
+    /// Tasks that ended with their result.
+    pub(crate) succeeded: u64,
+    /// Tasks that ended with an error, after their last attempt.
     pub(crate) failed: u64,
+    /// Tasks that were cancelled, or skipped as what they waited for did not succeed.
+    pub(crate) not_done: u64,
     /// The share of tasks that needed no human, from 0 to 1.
     pub(crate) autonomy: f64,
     /// The share of the agents' time that was spent on tasks, from 0 to 1.
     pub(crate) utilisation: f64,
     /// From the submission of the run to its result, in milliseconds.
     pub(crate) wall_ms: u64,
-    /// The most tasks that ran at once.
+    /// The most tasks that were dispatched and had not ended at once: those that wait in queues for an agent count too.
     pub(crate) max_concurrency: u64,
     /// Whether the run was cancelled, so that the report is about a part of the tree.
     pub(crate) cancelled: bool,

@@ -20,7 +20,7 @@ pub(crate) fn render(audit: &AuditReport, run: &RunStatistics) -> String {
         ("autonomy", percent(run.autonomy)),
         ("utilisation", percent(run.utilisation)),
         ("wall time", duration(run.wall_ms * 1_000)),
-        ("tasks at once", thousands(run.max_concurrency)),
+        ("most dispatched at once", thousands(run.max_concurrency)),
     ];
     for (severity, (name, value)) in Severity::DESCENDING.into_iter().zip(figures) {
         let count = thousands(audit.tally.severities.of(severity));
@@ -53,7 +53,9 @@ mod tests {
     fn shows_every_severity_and_every_figure() {
         let run = RunStatistics {
             tasks: 5_321,
+            succeeded: 5_321,
             failed: 0,
+            not_done: 0,
             autonomy: 1.0,
             utilisation: 0.876,
             wall_ms: 12_340,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use coditect_core::RunEventKind;
 use tokio::time::Instant;
 
-use crate::bus::BusUrl;
+use crate::bus::{BusUrl, namespace};
 use crate::registry::RegistryUrl;
 
 /// How long agents may be missing before that is said: the bus is asked in intervals who is there.
@@ -84,11 +84,14 @@ impl Waiting {
     /// What there is to say when [`silence`](Self::silence) has ended.
     pub(crate) fn say(&mut self) -> String {
         let registry = self.registry.as_ref();
-        let registry = registry.map_or_else(String::new, |url| format!(" --registry '{url}'"));
+        let registry = registry.map_or_else(String::new, |url| {
+            format!(" --registry '{url}{}'", namespace(url.as_str()))
+        });
         let how = format!(
             "  start one, here or on any machine that reaches the broker:\n  \
-             cargo run --release -p coditect-examples --example code_audit_worker -- --bus '{}'{registry}",
-            self.bus
+             cargo run --release -p coditect-examples --example code_audit_worker -- --bus '{}{}'{registry}",
+            self.bus,
+            namespace(self.bus.as_str()),
         );
         if self.missing.is_empty() {
             self.told_silence = true;
@@ -123,8 +126,10 @@ mod tests {
 
     fn waiting() -> Waiting {
         Waiting::new(
-            "amqp://anna:hunter2@host/v".parse().unwrap(),
-            "redis://:hunter2@cache".parse().ok(),
+            "amqp://anna:hunter2@host/v?heartbeat=7&namespace=blue"
+                .parse()
+                .unwrap(),
+            "redis://:hunter2@cache?namespace=green".parse().ok(),
         )
     }
 
@@ -141,7 +146,7 @@ mod tests {
         let said = waiting.say();
         assert!(said.contains("analyse-rust, analyse-toml\n"), "{said}");
         assert!(
-            said.contains("code_audit_worker -- --bus 'amqp://anna:***@host/v' --registry 'redis://:***@cache'"),
+            said.contains("code_audit_worker -- --bus 'amqp://anna:***@host/v?namespace=blue' --registry 'redis://:***@cache?namespace=green'"),
             "{said}"
         );
         assert!(waiting.silence().now_or_never().is_none());

@@ -117,7 +117,11 @@ impl Iterator for Walk {
                 Ok(entry) => self.task(&entry),
                 Err(error) => {
                     let path = error_path(&error).unwrap_or_else(|| self.root.clone());
-                    Some(self.obstacle(&path, Rule::Unreadable, one_line(&error)))
+                    let message = match error.io_error() {
+                        Some(cause) => format!("cannot be read: {cause}"),
+                        None => one_line(&error),
+                    };
+                    Some(self.obstacle(&path, Rule::Unreadable, message))
                 }
             };
             if task.is_some() {

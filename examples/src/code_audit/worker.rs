@@ -37,7 +37,7 @@ struct Cli {
     #[arg(long, value_name = "AGENTS", value_delimiter = ',')]
     agents: Vec<Language>,
     /// How many files are analysed at once [default: four for each core]
-    #[arg(long, value_name = "N", value_parser = cli::jobs)]
+    #[arg(long, value_name = "N", value_parser = some_jobs)]
     jobs: Option<usize>,
 }
 
@@ -54,7 +54,15 @@ impl Cli {
 
     fn jobs(&self) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        self.jobs.unwrap_or(JOBS_PER_CORE * cores).max(1)
+        self.jobs.unwrap_or(JOBS_PER_CORE * cores)
+    }
+}
+
+/// As in an audit, but for none: a worker that analyses nothing is of no use.
+fn some_jobs(text: &str) -> Result<usize, String> {
+    match cli::jobs(text) {
+        Ok(jobs) if jobs > 0 => Ok(jobs),
+        _ => Err("must be a number from 1 to 10000".to_owned()),
     }
 }
 
@@ -147,6 +155,14 @@ mod tests {
         assert_eq!(chosen.jobs(), 3);
         let refused = parse(&["--agents", "cobol"]).unwrap_err().to_string();
         assert!(refused.contains("markdown"), "{refused}");
+    }
+
+    #[test]
+    fn a_worker_that_would_do_nothing_is_refused() {
+        for jobs in ["0", "-1", "many", "10001"] {
+            let refused = parse(&[&format!("--jobs={jobs}")]).unwrap_err().to_string();
+            assert!(refused.contains("from 1 to 10000"), "{refused}");
+        }
     }
 
     #[test]

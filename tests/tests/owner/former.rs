@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coditect_core::Error;
 use coditect_core::RunId;
 use coditect_core::TaskId;
 use coditect_core::dag::journal::{
-    Batch, Command, Error as JournalError, EventPage, Hint, InboxEntry, Partition, PartitionCount,
-    PartitionLease, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    Batch, Command, Error as JournalError, ErrorKind as StoreKind, EventPage, Hint, InboxEntry,
+    Partition, PartitionCount, PartitionLease, RunFilter, RunJournal, RunLog, RunSummary, Seq,
+    Submission, Submitted, Watch,
 };
 use coditect_core::prelude::*;
+use coditect_core::{Error, ErrorKind};
 use tokio::sync::Semaphore;
 
-use crate::stage::{Count, Shared, within};
+use crate::stage::{Count, Gate, Shared, within};
 
 const ECHO: Call<u64, u64> = Call::new("echo");
 const LEASE: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ enum Renewals {
     Hang,
     /// They look as if they had gone well: the process slept, and does not know it.
     Lie,
+    /// Nothing is cut.
+    Go,
 }
 
 /// A journal that is behind a cut connection from some moment on.
@@ -35,6 +38,8 @@ struct Cut {
     inner: Arc<dyn RunJournal>,
     renewals: Renewals,
     cut: AtomicBool,
+    /// Whether it takes no records.
+    refuses: AtomicBool,
     silence: Hint,
     released: Semaphore,
 }
@@ -45,6 +50,7 @@ impl Cut {
             inner: Arc::clone(inner),
             renewals,
             cut: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             silence: Hint::new(),
             released: Semaphore::new(0),
         })
@@ -109,7 +115,7 @@ impl RunJournal for Cut {
     async fn renew(&self, lease: &PartitionLease) -> Result<PartitionLease, JournalError> {
         match self.renewals {
             Renewals::Lie if self.is_cut() => return Ok(lease.clone()),
-            Renewals::Lie => {}
+            Renewals::Lie | Renewals::Go => {}
             Renewals::Hang => self.connected().await,
         }
         self.inner.renew(lease).await
@@ -127,11 +133,20 @@ impl RunJournal for Cut {
         self.connected().await;
         self.inner.inbox(lease, after, limit).await
     }
-    /// Brings no hint, so that the owner does not look and find out.
-    async fn watch_inbox(&self, _: Partition) -> Result<Watch, JournalError> {
+    /// Brings no hint where something is to be cut, so that the owner does not look and find out.
+    async fn watch_inbox(&self, partition: Partition) -> Result<Watch, JournalError> {
+        if matches!(self.renewals, Renewals::Go) {
+            return self.inner.watch_inbox(partition).await;
+        }
         Ok(self.silence.watch())
     }
     async fn append(&self, lease: &PartitionLease, batch: &mut Batch) -> Result<(), JournalError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(JournalError::new(
+                StoreKind::Unavailable,
+                "the disk is full",
+            ));
+        }
         self.inner.append(lease, batch).await
     }
     async fn open_runs(&self, lease: &PartitionLease) -> Result<Vec<RunId>, JournalError> {
@@ -190,5 +205,39 @@ async fn an_owner_whose_renewals_are_not_answered_leaves() -> Result<(), Error> 
         .await
         .expect("never closed")
         .forget();
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_nothing_holds_up_no_end_and_loses_nothing() -> Result<(), Error> {
+    let shared = Shared::new().with_partitions(1);
+    let store = Cut::new(&shared.journal, Renewals::Go);
+    let refusing = shared.clone().with_journal(store.clone()).runtime();
+    let limit = Duration::from_secs(5);
+    let owner = refusing.leases(LEASE, LEASE).drain_limit(limit);
+    let owner = owner.start().await?;
+    let gate = Gate::new();
+    let held = gate.clone();
+    let echo = agent("echo", move |x: u64| {
+        let gate = held.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, AgentError>(x)
+        }
+    });
+    let worker = shared.runtime().worker_only().agent(echo).start().await?;
+    let run = worker.submit(&ECHO, 7).await?;
+    gate.arrived(1).await;
+    store.refuses.store(true, Ordering::SeqCst);
+    gate.open(2);
+    tokio::time::sleep(LEASE).await;
+    let ended = tokio::time::timeout(limit * 2, owner.shutdown()).await;
+    let ended = ended.expect("it ends though its leases are renewed");
+    assert_eq!(
+        ended.map_err(|error| error.kind()),
+        Err(ErrorKind::DeadlineExceeded)
+    );
+    let _next = shared.runtime().leases(LEASE, LEASE).start().await?;
+    assert_eq!(within(run.result()).await?, 7);
     Ok(())
 }

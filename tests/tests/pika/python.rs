@@ -12,7 +12,7 @@ fn root() -> &'static Path {
 }
 
 /// The Python that has `pika`; it is made if it is not there.
-fn interpreter() -> &'static Path {
+pub(super) fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let script = root().join("tests/python.sh");

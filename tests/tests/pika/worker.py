@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from coditect import Agent, Failure, Plan
+from coditect import Agent, Failure, Plan, Refusal, Unreachable
 
 
 released = threading.Event()
@@ -100,5 +100,8 @@ def tell_when_ready():
 
 
 threading.Thread(target=tell_when_ready, daemon=True).start()
-agent.run()
+try:
+    agent.run()
+except (Refusal, Unreachable) as error:
+    sys.exit(f"error: {error}")
 say("ended")

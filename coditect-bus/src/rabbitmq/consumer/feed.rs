@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::rabbitmq::error::{self, Failure};
 use crate::rabbitmq::lease::{Leases, Pending, Replacement, Verdict};
+use crate::rabbitmq::leave::Leaving;
 use crate::rabbitmq::topology::{self, Known};
 use crate::rabbitmq::wire;
 use crate::{ErrorKind, Priority};
@@ -28,7 +29,8 @@ type Told = Result<(), lapin::Error>;
 
 /// A channel with its subscriptions to the queues of all priorities.
 pub(super) struct Feed {
-    channel: Channel,
+    /// The first to be dropped.
+    channel: Leaving,
     /// Each ends with a `None`, when the broker has cancelled it or the channel is gone.
     messages: SelectAll<Messages>,
     tags: Vec<ShortString>,
@@ -75,7 +77,7 @@ async fn attach_once(leases: &Leases) -> Result<Feed, Failure> {
             .basic_qos(leases.prefetch(), BasicQosOptions { global: false })
             .await?;
         let mut feed = Feed {
-            channel,
+            channel: Leaving(channel),
             messages: select_all(Vec::new()),
             tags: Vec::new(),
             connects,

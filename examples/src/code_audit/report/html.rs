@@ -104,10 +104,11 @@ fn run(html: &mut String, page: Page<'_>) {
     let figures = [
         ("tasks", thousands(run.tasks)),
         ("failed", thousands(run.failed)),
+        ("cancelled or skipped", thousands(run.not_done)),
         ("autonomy", percent(run.autonomy)),
         ("utilisation", percent(run.utilisation)),
         ("wall time", duration(run.wall_ms * 1_000)),
-        ("tasks at once", thousands(run.max_concurrency)),
+        ("most dispatched at once", thousands(run.max_concurrency)),
     ];
     html.push_str("<section><h2>Run</h2><dl class=\"figures\">");
     for (name, value) in figures {

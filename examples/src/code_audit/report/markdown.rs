@@ -55,10 +55,11 @@ fn run(text: &mut String, page: Page<'_>) {
     let rows = [
         ("tasks", thousands(run.tasks)),
         ("of these failed", thousands(run.failed)),
+        ("of these cancelled or skipped", thousands(run.not_done)),
         ("autonomy", percent(run.autonomy)),
         ("utilisation", percent(run.utilisation)),
         ("wall time", duration(run.wall_ms * 1_000)),
-        ("tasks at once", thousands(run.max_concurrency)),
+        ("most dispatched at once", thousands(run.max_concurrency)),
     ];
     for (name, value) in rows {
         let _ = writeln!(text, "| {name} | {value} |");

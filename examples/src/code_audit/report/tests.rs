@@ -12,7 +12,9 @@ const EVIL: &str = "a/<script>alert('x')</script>|`\"\n.rs";
 fn statistics() -> RunStatistics {
     RunStatistics {
         tasks: 3,
+        succeeded: 3,
         failed: 0,
+        not_done: 0,
         autonomy: 1.0,
         utilisation: 0.5,
         wall_ms: 10,
