@@ -1,5 +1,7 @@
 //! The life of a run: held up, resumed, signalled, approved, given another chance, across restarts.
 
+#[path = "life/child.rs"]
+mod child;
 #[path = "life/pause.rs"]
 mod pause;
 #[path = "life/restart.rs"]

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 pub use self::child::ChildRequest;
+pub(crate) use self::child::LEFT;
 pub use self::progress::Progress;
 pub(crate) use self::progress::{ProgressOutlet, ProgressPublisher};
 

@@ -14,6 +14,7 @@ mod lane;
 mod life;
 mod listeners;
 mod machine;
+mod orphan;
 mod outbox;
 mod outcome;
 mod outputs;

@@ -10,6 +10,7 @@ use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
@@ -60,6 +61,8 @@ pub(super) struct Owner {
     pub(super) wake: Arc<Notify>,
     pub(super) inbox_after: Seq,
     pub(super) next_sweep: Timestamp,
+    /// Looks whether child runs have outlived their parents.
+    pub(super) looking: Option<JoinHandle<()>>,
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
     /// Checks the agents as long as this owner does not end.
@@ -162,6 +165,7 @@ impl Owner {
             wake,
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
+            looking: None,
             echo: None,
             _checker,
             sources: Sources {
@@ -327,7 +331,8 @@ impl Owner {
 
     /// When the loop has to turn even if nothing happens.
     fn next_wake(&self) -> Option<Timestamp> {
-        let sweeps = self.runs.values().any(|run| !run.flights.is_empty());
+        let sweeps = |run: &ActiveRun| !run.flights.is_empty() || run.parent.is_some();
+        let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
         self.timers.next().into_iter().chain(sweep).min()
     }

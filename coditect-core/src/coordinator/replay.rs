@@ -19,7 +19,7 @@ use crate::context::{RunScope, ScopeFields};
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::PreparedPlan;
-use crate::run::{RunSpec, RunTerms};
+use crate::run::RunSpec;
 
 impl Owner {
     /// Builds a run as it was submitted.
@@ -45,22 +45,22 @@ impl Owner {
         let classes = &mut self.classes;
         let mut intern = |requirement: &_| classes.intern(requirement, shared);
         let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
-        let RunTerms {
-            depth, deadline, ..
-        } = terms;
+        let (depth, deadline) = (terms.depth, terms.deadline);
         let scope = RunScope::new(ScopeFields {
             run: Some(run),
             tenant: Arc::clone(&submission.tenant),
             trace: terms.trace(),
             depth,
         });
-        Ok(ActiveRun::new(
+        let mut active = ActiveRun::new(
             machine,
             scope,
             Arc::clone(&submission.tenant),
             deadline,
             self.lost.child_token(),
-        ))
+        );
+        active.parent = terms.parent.map(|parent| parent.run);
+        Ok(active)
     }
 
     /// Rebuilds every open run of the partition and goes on with it.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coditect_bus::Priority;
 use coditect_dag::TaskId;
-use coditect_dag::journal::{Command, RunState};
+use coditect_dag::journal::{Command, RunFilter, RunState, RunSummary};
 use serde::Serialize;
 
 use super::event::EventStream;
 use super::handle::RunHandle;
+use super::spec::Parent;
 use super::waiting::Waiting;
 use crate::coordinator::approval_signal;
 use crate::error::Error;
@@ -125,6 +126,20 @@ impl<O> RunHandle<O> {
     /// As [`summary`](Self::summary).
     pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
         Waiting::read(self.run, &self.ports).await
+    }
+
+    /// Lists the runs that tasks of this one have started: [child runs](crate::TaskContext::child) and
+    /// [requests](crate::TaskContext::request), the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`summary`](Self::summary).
+    pub async fn children(&self) -> Result<Vec<RunSummary>, Error> {
+        let filter = RunFilter {
+            label: Some((Parent::LABEL.to_owned(), self.run.to_string())),
+            ..RunFilter::default()
+        };
+        Ok(self.ports.journal.list(filter).await?)
     }
 
     /// Opens the run again that has failed or was cancelled: what had not succeeded is done again, what had is kept.

@@ -13,7 +13,7 @@ pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
 pub use self::handle::RunHandle;
 pub use self::limits::RunLimits;
 pub use self::report::{RunReport, TaskReport};
-pub(crate) use self::spec::{RunSpec, RunTerms};
+pub(crate) use self::spec::{Parent, RunSpec, RunTerms};
 pub use self::submit::Submit;
 pub(crate) use self::submit::{PreparedRuns, SubmitOptions, Submitter};
 pub use self::waiting::Waiting;
