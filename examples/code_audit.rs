@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p coditect-examples --example code_audit -- PATH \
-//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR] [--bus amqp://…]
+//!     [--json] [--fail-on SEVERITY] [--jobs N] [--out DIR] [--state FILE] [--bus amqp://…]
 //! ```
 //!
 //! The user states one task, `audit`. An orchestrator walks the tree and expands it into one analysis
@@ -15,7 +15,10 @@
 //! other machines: see `code_audit_worker.rs`. As these may not see the tree, each task then carries its file, and what
 //! matters of the files around it. The report is the same.
 //!
-//! Ctrl-C cancels the run and reports what was done.
+//! With `--state FILE` the run is kept in a file: where the process dies, even by kill -9, the same command goes on
+//! where it was, and no file is analysed again whose result was kept.
+//!
+//! Ctrl-C cancels the run, or with `--state` leaves it to the next such command, and reports what was done.
 
 use std::process::ExitCode;
 

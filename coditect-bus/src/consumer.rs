@@ -28,6 +28,11 @@ pub trait Receive: Send + 'static {
     /// Takes the next delivery if there is one now.
     fn try_recv(&mut self) -> Option<Delivery>;
 
+    /// Counts how often messages may have been missed; see [`Consumer::gaps`].
+    fn gaps(&self) -> u64 {
+        0
+    }
+
     /// Is called when a wait is given up, so that what was meant for this consumer can go to another.
     fn stop_waiting(&mut self);
 }
@@ -62,6 +67,15 @@ impl Consumer {
     /// Receives the next delivery if there is one now and the prefetch allows it.
     pub fn try_recv(&mut self) -> Option<Delivery> {
         self.0.try_recv()
+    }
+
+    /// Counts how often a subscriber without a group may have missed messages, because its queue was gone when the connection was back:
+    /// the broker had lost its data, or the connection was away for longer than such a queue is kept.
+    ///
+    /// Other subscriptions end when their queue is gone, and count nothing.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.0.gaps()
     }
 
     /// Returns the queue that is consumed; that of a topic's or fanout's group is named by the bus.

@@ -109,7 +109,7 @@ pub use crate::runtime::{
     BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,
 };
 pub use coditect_bus::Priority;
-pub use coditect_dag::journal::RunState;
+pub use coditect_dag::journal::{RunFilter, RunState, RunSummary};
 pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};
 pub use coditect_registry::{AgentId, Capability};
 pub use coditect_resilience::RetryPolicy;

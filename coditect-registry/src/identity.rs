@@ -124,6 +124,18 @@ name! {
     TenantId, "a tenant id"
 }
 
+name! {
+    /// Names a role that one process at a time plays for all of a deployment, such as that of the checker.
+    Role, "a role"
+}
+
+impl Role {
+    /// The role of the one who checks the agents.
+    pub(crate) fn of_checker() -> Self {
+        Self("checker".into())
+    }
+}
+
 /// Identifies one start of one process: fresh each time, ordered by the time of the start (UUID version 7).
 ///
 /// A restarted process never continues its predecessor's registrations; it has another incarnation.

@@ -155,7 +155,7 @@ pub use catalogue::{Catalogue, CatalogueEntry};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
 pub use health::{Answer, CheckPolicy, Checker, Finding, Probe, Reason, Standing, Verdict};
-pub use identity::{AgentId, FencingToken, Incarnation, Instance, TenantId};
+pub use identity::{AgentId, FencingToken, Incarnation, Instance, Role, TenantId};
 pub use memory::{MemoryRegistry, MemoryRegistryBuilder};
 pub use observed::{Ejection, Outcome};
 pub use observer::{NoObserver, Observer};

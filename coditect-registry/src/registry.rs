@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentId, AgentRecord, Catalogue, Error, FencingToken, Filter, Health, Incarnation, Instance,
-    Load, Requirement, Result, Verdict, Watch,
+    Load, Requirement, Result, Role, Verdict, Watch,
 };
 
 /// Keeps the records of live agents, each under a lease that its agent renews.
@@ -46,6 +46,9 @@ use crate::{
 /// - **R16** `judge` sets or takes back what a checker has found out about a live instance, and watchers are told. It stays
 ///   through renewals and updates until the registration ends; what `register` and `update` carry of it is ignored. A
 ///   judged instance keeps its lease and is found as before. The same verdict again changes nothing and is not told.
+/// - **R17** `elect` gives a role to one candidate at a time. Its holder keeps it by asking again, under the same token; all
+///   others get `None` until its time is over or it has resigned. A new term has a greater token than all terms and
+///   registrations before it. Resigning from what is another's changes nothing.
 ///
 /// Time is the registry's own, never that of its clients: a client whose clock is wrong changes nothing.
 #[async_trait]
@@ -96,6 +99,35 @@ pub trait Registry: Debug + Send + Sync + 'static {
     ///
     /// If dropped, the verdict may or may not be set; call it again.
     async fn judge(&self, instance: &Instance, verdict: Option<Verdict>) -> Result<()>;
+
+    /// Gives a role to a candidate for `ttl`, or keeps it so for its holder; `None` while it is another's.
+    ///
+    /// The token is that of the term: it stays while the holder asks in time, and what is written elsewhere can carry it.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if `ttl` is outside [`MIN_TTL`]..=[`MAX_TTL`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the candidate may or may not hold the role; call it again, or [`resign`](Self::resign).
+    async fn elect(
+        &self,
+        role: &Role,
+        candidate: Incarnation,
+        ttl: Duration,
+    ) -> Result<Option<FencingToken>>;
+
+    /// Gives up a role, so that the next who asks has it; does nothing for one who does not hold it.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the role may or may not be given up; call it again, or let its time run out.
+    async fn resign(&self, role: &Role, candidate: Incarnation) -> Result<()>;
 
     /// Ends the registration; succeeds if it has already ended.
     ///

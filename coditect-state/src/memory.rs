@@ -21,13 +21,17 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::apply::apply;
 pub use self::config::MemoryStoreBuilder;
 use self::history::History;
 use self::transaction::MemoryTransaction;
+use crate::draft::Buffer;
 use crate::error::Result;
 use crate::observer::StateObserver;
+use crate::range::Range;
 use crate::store::{Capabilities, Limits, StateStore};
 use crate::transaction::Transaction;
+use crate::version::CommitVersion;
 use crate::watch::{Watch, WatchTable};
 
 /// Keeps everything in memory; clones share it.
@@ -69,6 +73,13 @@ impl MemoryStore {
     /// Creates a builder, for other limits, another history or an observer.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::new()
+    }
+
+    /// Clears a range at once, as a commit of its own that cannot conflict and that nobody has to await.
+    pub fn clear_range(&self, range: &Range) -> CommitVersion {
+        let mut buffer = Buffer::default();
+        buffer.clear_range(range.begin().clone(), range.end().clone());
+        apply(&mut self.shared.inner.lock(), buffer)
     }
 
     fn from_builder(builder: MemoryStoreBuilder) -> Self {

@@ -122,8 +122,9 @@ where
     let started = Instant::now();
     let deadline = started + options.timeout;
     let mut attempt = 1;
+    let mut before = None;
     loop {
-        let error = match run_once(store, &options, &mut closure, deadline).await {
+        let error: Error = match run_once(store, &options, &mut closure, deadline).await {
             Ok((value, bytes)) => {
                 let elapsed = started.elapsed();
                 store.observer().committed(&Committed {
@@ -134,6 +135,15 @@ where
                 return Ok(value);
             }
             Err(error) => error,
+        };
+        // One that ran out of time says why the others before it did not succeed.
+        let is_bare = std::error::Error::source(&error).is_none();
+        let error = match before
+            .take()
+            .filter(|_| is_bare && Instant::now() >= deadline)
+        {
+            Some(earlier) => error.with_source(earlier),
+            None => error,
         };
         let wait = options.backoff(attempt);
         if !error.is_retryable()
@@ -151,6 +161,7 @@ where
             sleep(wait).await;
         }
         attempt += 1;
+        before = Some(error);
     }
 }
 

@@ -6,6 +6,8 @@
 
 #[path = "discovery/balance.rs"]
 mod balance;
+#[path = "discovery/checker.rs"]
+mod checker;
 #[path = "discovery/drain.rs"]
 mod drain;
 #[path = "discovery/evict.rs"]
@@ -18,6 +20,8 @@ mod failover;
 mod health;
 #[path = "discovery/lease.rs"]
 mod lease;
+#[path = "discovery/request.rs"]
+mod request;
 #[path = "discovery/route.rs"]
 mod route;
 mod stage;

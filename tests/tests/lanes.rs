@@ -1,5 +1,7 @@
 //! What goes to one queue holds up nothing that goes elsewhere, and what went with a queue is done again, once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coditect_core::Error;
@@ -8,7 +10,7 @@ use coditect_core::prelude::*;
 
 mod stage;
 
-use stage::{Count, Gate, Shared, within};
+use stage::{Count, Gate, Meddled, Shared, within};
 
 const WORK: Call<u64, u64> = Call::new("work");
 const QUICK: Call<u64, u64> = Call::new("quick");
@@ -154,5 +156,35 @@ async fn what_finds_its_queue_gone_is_published_once() -> Result<(), Error> {
     }
     tokio::time::sleep(SOON).await;
     assert_eq!(calls.get(), 1 + 20);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_while_nobody_could_be_told_is_done_again() -> Result<(), Error> {
+    let gone = Arc::new(AtomicBool::new(false));
+    let unheard = Arc::clone(&gone);
+    let bus = Meddled::new().on_publish(move |envelope| {
+        let is_notice = envelope.header("coditect-kind") == Some("control");
+        let arrives = !(is_notice && unheard.load(Ordering::SeqCst));
+        Box::pin(std::future::ready(arrives))
+    });
+    let shared = Shared::on(Arc::new(bus.clone())).with_partitions(1);
+    let (gate, calls) = (Gate::new(), Count::default());
+    let coordinator = shared.runtime().start().await?;
+    let worker = shared.runtime().worker_only();
+    let _worker = worker.agent(work(&gate, &calls)).start().await?;
+    let mut runs = Vec::new();
+    for x in 0..5 {
+        runs.push(coordinator.submit(&WORK, x).await?);
+    }
+    gate.arrived(1).await;
+    gone.store(true, Ordering::SeqCst);
+    shared.bus.delete(&queue()).await.expect("the bus is there");
+    tokio::time::sleep(SOON).await;
+    gate.open(1_000);
+    bus.end_fanouts();
+    for run in &runs {
+        within(run.result()).await?;
+    }
     Ok(())
 }

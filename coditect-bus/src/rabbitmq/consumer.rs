@@ -116,6 +116,10 @@ impl Receive for RabbitMqConsumer {
         self.take().ok()
     }
 
+    fn gaps(&self) -> u64 {
+        self.leases.gaps()
+    }
+
     /// What was sent to this consumer stays with it: the broker has no way to offer a message without giving it.
     fn stop_waiting(&mut self) {}
 }

@@ -51,6 +51,8 @@ struct State {
     pending: Vec<Pending>,
     settled: Settled,
     lost: Option<CancellationToken>,
+    /// How often the queue of a subscriber without a group had to be made again.
+    gaps: u64,
     detached: bool,
     ended: bool,
 }
@@ -271,6 +273,15 @@ impl Leases {
     /// Says whether a channel carries the subscription at this moment.
     pub(super) fn is_up(&self) -> bool {
         self.state.lock().channel.is_some()
+    }
+
+    /// Notes that messages may have been missed.
+    pub(super) fn missed(&self) {
+        self.state.lock().gaps += 1;
+    }
+
+    pub(super) fn gaps(&self) -> u64 {
+        self.state.lock().gaps
     }
 
     /// Counts what was delivered and not settled.

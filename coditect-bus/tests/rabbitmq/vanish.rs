@@ -73,6 +73,13 @@ async fn a_queue_that_is_still_there_keeps_its_consumers() {
     bus.close().await.unwrap();
 }
 
+async fn send_until_taken(bus: &impl MessageBus, to: &Destination) {
+    until("it is published to the subscriber", async || {
+        bus.publish(to, Envelope::new("x")).await.is_ok()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_subscriber_without_a_group_goes_on_after_the_brokers_data_is_lost() {
     let Some(vhost) = vhost().await else { return };
@@ -81,13 +88,15 @@ async fn a_subscriber_without_a_group_goes_on_after_the_brokers_data_is_lost() {
     let news = FanoutName::new("news").unwrap();
     let subscription = Subscription::fanout(news.clone());
     let mut subscriber = bus.subscribe(subscription).await.unwrap();
-    lose_all(&relay, &vhost).await;
-    let to = Destination::Fanout(news);
-    until("it is published to the subscriber", async || {
-        bus.publish(&to, Envelope::new("x")).await.is_ok()
-    })
-    .await;
+    bus.sever().await;
+    let to = Destination::Fanout(news.clone());
+    send_until_taken(&bus, &to).await;
     next(&mut subscriber).await.ack().await.unwrap();
+    assert_eq!(subscriber.gaps(), 0, "its queue was there all the time");
+    lose_all(&relay, &vhost).await;
+    send_until_taken(&bus, &to).await;
+    next(&mut subscriber).await.ack().await.unwrap();
+    assert_eq!(subscriber.gaps(), 1);
     bus.close().await.unwrap();
 }
 

@@ -1,6 +1,8 @@
 //! What a handler knows of its task, and what it can do beside answering.
 
+mod belonging;
 mod child;
+mod health;
 mod progress;
 mod sibling;
 mod slot;
@@ -11,13 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
-use coditect_state::key::Subspace;
 use coditect_state::{Blackboard, Steps};
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::belonging::belongings;
 pub use self::child::ChildRequest;
 pub(crate) use self::child::LEFT;
 pub use self::progress::Progress;
@@ -31,7 +34,7 @@ use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
 use crate::run::Submitter;
-use crate::worker::Slot;
+use crate::worker::{Hosted, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
@@ -73,6 +76,7 @@ struct Inner {
     token: CancellationToken,
     services: Arc<Services>,
     siblings: Option<Siblings>,
+    hosted: Arc<Hosted>,
     slot: HeldSlot,
 }
 
@@ -103,6 +107,8 @@ pub(crate) struct Services {
     pub(crate) ports: Arc<Ports>,
     pub(crate) submitter: Submitter,
     pub(crate) progress: ProgressOutlet,
+    /// Told when an agent has said something of itself.
+    pub(crate) reported: Notify,
 }
 
 /// What a context is made of.
@@ -131,6 +137,7 @@ impl TaskContext {
                 token: parts.token,
                 services: parts.services,
                 siblings: parts.siblings,
+                hosted: Arc::clone(parts.slot.hosted()),
                 slot: HeldSlot::new(parts.slot),
             }),
         }
@@ -258,7 +265,8 @@ impl TaskContext {
             .transpose()?)
     }
 
-    /// The values that the agents of this run share. They are not deleted with the run.
+    /// The values that the agents of this run share. They are kept as long as the run is, and go when it is
+    /// [forgotten](crate::RuntimeBuilder::retention).
     ///
     /// # Errors
     ///
@@ -278,14 +286,15 @@ impl TaskContext {
         let run = self.run_or_error("blackboard")?;
         Ok(Blackboard::new(
             Arc::clone(&self.inner.services.ports.store),
-            Subspace::new(&("run", run.as_uuid())),
+            belonging::blackboard(run),
         ))
     }
 
     /// Does a step whose result is kept: a later attempt of the task is given the result, and the step
     /// is not done again.
     ///
-    /// A step that fails is not kept. A process that dies between the step's effect and the moment its
+    /// Results are kept as long as the run is, so that a task which is redriven finds them, and go when it is
+    /// [forgotten](crate::RuntimeBuilder::retention). A step that fails is not kept. A process that dies between the step's effect and the moment its
     /// result is kept leaves the step to be done again.
     ///
     /// # Errors
@@ -314,7 +323,7 @@ impl TaskContext {
         let run = self.run_or_error("once")?;
         let steps = Steps::new(
             Arc::clone(&self.inner.services.ports.store),
-            Subspace::new(&("step", run.as_uuid(), self.inner.task.get())),
+            belonging::steps(run, self.inner.task),
         );
         steps
             .once(name, || async { step().await.map_err(Into::into) })

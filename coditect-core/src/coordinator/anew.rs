@@ -28,7 +28,7 @@ const QUEUES: usize = 64;
 
 /// Gathers what is told of queues that were made anew.
 pub(super) struct Notices {
-    heard: broadcast::Receiver<Anew>,
+    heard: broadcast::Receiver<Option<Anew>>,
     /// By queue; none for any, when there were too many to tell which.
     gathered: FxHashMap<Option<QueueName>, Gone>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Gone {
 }
 
 impl Notices {
-    pub(super) fn new(heard: broadcast::Receiver<Anew>) -> Self {
+    pub(super) fn new(heard: broadcast::Receiver<Option<Anew>>) -> Self {
         let gathered = FxHashMap::default();
         Self { heard, gathered }
     }
@@ -62,8 +62,8 @@ impl Notices {
             tokio::select! {
                 biased;
                 heard = self.heard.recv() => match heard {
-                    Ok(notice) => self.gather(Some(notice.anew), notice.at),
-                    Err(RecvError::Lagged(_)) => self.gather(None, None),
+                    Ok(Some(notice)) => self.gather(Some(notice.anew), notice.at),
+                    Ok(None) | Err(RecvError::Lagged(_)) => self.gather(None, None),
                     // The worker, which holds the sender, outlives the owners of its process.
                     Err(RecvError::Closed) => std::future::pending().await,
                 },
@@ -99,6 +99,16 @@ impl Notices {
 }
 
 impl Gone {
+    /// All that was handed out until now.
+    fn everything() -> Self {
+        let now = Instant::now();
+        Self {
+            due: now,
+            heard: Some(now),
+            made: None,
+        }
+    }
+
     fn took(&self, flight: &Flight, now: Timestamp) -> bool {
         let before = |heard: Instant| {
             now.saturating_since(flight.since) + ROUNDING >= Instant::now() - heard
@@ -109,6 +119,13 @@ impl Gone {
 }
 
 impl Owner {
+    /// Goes on after an unknown part of what was told to this owner is lost: nobody is silent who could not be heard, and
+    /// what may have ended unheard is handed out once more.
+    pub(super) fn missed(&mut self) {
+        self.hear_anew();
+        self.publish_again(None, Gone::everything());
+    }
+
     /// Publishes what was handed to a queue before it was made anew; without a queue, what was handed to any.
     ///
     /// One that had been taken and not acknowledged went with the queue, too: its worker has been told that it is lost.

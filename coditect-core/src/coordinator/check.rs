@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coditect_bus::{Destination, ErrorKind, MessageBus, Requester};
-use coditect_dag::journal::Partition;
 use coditect_registry::{AgentRecord, Answer, CheckPolicy, Checker, Probe};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -13,12 +12,9 @@ use tokio::time::timeout;
 use super::Shared;
 use crate::wire;
 
-/// The partition whose owner checks the agents: there is one such owner for each journal.
-const CHECKED_FROM: Partition = Partition::new(0);
-
-/// Begins to check agents, if that is the business of the owner of this partition.
-pub(super) fn start(shared: &Shared, partition: Partition) -> Option<Checker> {
-    let policy = shared.check.filter(|_| partition == CHECKED_FROM)?;
+/// Stands for election to the one coordinator that checks the agents of the registry, whatever journals there are.
+pub(super) fn start(shared: &Shared) -> Option<Checker> {
+    let policy = shared.check?;
     let ports = &shared.ports;
     let probe = BusProbe {
         bus: Arc::clone(&ports.bus),
@@ -26,7 +22,14 @@ pub(super) fn start(shared: &Shared, partition: Partition) -> Option<Checker> {
         patience: policy.timeout(),
     };
     let (view, registry) = (shared.view.clone(), Arc::clone(&ports.registry));
-    Some(Checker::start(view, registry, Arc::new(probe), policy))
+    let candidate = shared.worker.incarnation;
+    Some(Checker::stand(
+        view,
+        registry,
+        Arc::new(probe),
+        policy,
+        candidate,
+    ))
 }
 
 /// The policy that is kept to where nothing is said: twice as patient as the registry's own.

@@ -222,6 +222,22 @@ impl Owner {
         }
     }
 
+    /// Begins anew to wait for those who hold claims: what they said may be lost, and the echo with it.
+    pub(super) fn hear_anew(&mut self) {
+        self.echo = None;
+        for (run, active) in &mut self.runs {
+            for (task, flight) in &mut active.flights {
+                let Place::Claimed(claim) = &mut flight.place else {
+                    continue;
+                };
+                claim.until = claim.until.max(self.now.saturating_add(claim.lease));
+                if !std::mem::replace(&mut claim.is_timed, true) {
+                    self.timers.push(claim.until, *run, Due::Claim(*task));
+                }
+            }
+        }
+    }
+
     fn send_echo(&mut self) {
         let echo = Echo {
             token: self.lease.lock().token().get(),

@@ -9,6 +9,7 @@ use coditect_registry::{AgentRecord, Requirement, Standing};
 use rustc_hash::FxHashMap;
 
 use super::Shared;
+use super::listeners::Following;
 use crate::wire;
 use crate::worker::Hosted;
 
@@ -28,6 +29,10 @@ pub(super) struct ClassState {
     pub(super) queue: Option<QueueName>,
     /// Whether it has been looked who offers it.
     is_known: bool,
+    /// Follows who takes tasks from its queue, where no registry tells.
+    following: Option<Following>,
+    /// Whether no run has called it lately: then nobody looks who offers it.
+    is_idle: bool,
     /// Whether it was said aloud that nobody does.
     pub(super) was_told: bool,
     /// The queues at which somebody who meets the requirement takes tasks.
@@ -39,8 +44,12 @@ pub(super) struct ClassState {
 
 impl Classes {
     pub(super) fn intern(&mut self, requirement: &Requirement, shared: &Shared) -> Class {
-        if let Some(class) = self.known.get(requirement) {
-            return *class;
+        if let Some(class) = self.known.get(requirement).copied() {
+            let state = self.get_mut(class);
+            if std::mem::take(&mut state.is_idle) {
+                state.look(shared, &shared.view.records());
+            }
+            return class;
         }
         let class = Class(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
         let mut state = ClassState {
@@ -48,6 +57,8 @@ impl Classes {
             local: shared.worker.offering(requirement),
             queue: None,
             is_known: true,
+            following: None,
+            is_idle: false,
             was_told: false,
             lines: Vec::new(),
             ready: ReadyRuns::default(),
@@ -78,8 +89,19 @@ impl Classes {
     /// Looks anew at who offers what.
     pub(super) fn look(&mut self, shared: &Shared) {
         let records = shared.view.records();
-        for class in &mut self.classes {
+        for class in self.classes.iter_mut().filter(|class| !class.is_idle) {
             class.look(shared, &records);
+        }
+    }
+
+    /// Follows no longer who offers what no run calls.
+    pub(super) fn let_go(&mut self, is_called: impl Fn(Class) -> bool) {
+        for class in self.all() {
+            if !is_called(class) {
+                let state = self.get_mut(class);
+                state.is_idle = true;
+                state.following = None;
+            }
         }
     }
 }
@@ -110,10 +132,15 @@ impl ClassState {
         self.lines.dedup();
         if let (true, Some(listeners)) = (self.lines.is_empty(), &shared.listeners) {
             let expected = wire::expected_queue(&self.requirement).ok();
-            let served = expected.as_ref().map(|queue| listeners.serve(queue));
+            if self.following.as_ref().map(Following::queue) != expected.as_ref() {
+                self.following = expected.as_ref().map(|queue| listeners.ask(queue));
+            }
+            let served = self.following.as_ref().map(Following::served);
             self.is_known = served != Some(None);
             let served = served.flatten().unwrap_or_default();
             self.lines.extend(expected.filter(|_| served));
+        } else {
+            self.following = None;
         }
         self.queue = self.lines.first().cloned();
         self.was_told &= self.queue.is_none();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use coditect_bus::{Delivery, Destination};
 use coditect_dag::journal::RunJournal;
-use coditect_dag::{Attempt, RunId, TaskId};
+use coditect_dag::{Attempt, Class, RunId, TaskId};
+use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
@@ -140,6 +141,19 @@ impl Owner {
             // Their numbers mean something to runs only.
             self.classes = Classes::default();
         }
+        if self.runs.is_empty() {
+            self.let_classes_go();
+        }
+    }
+
+    /// Follows no longer who offers what no run of this partition calls.
+    pub(super) fn let_classes_go(&mut self) {
+        if self.shared.listeners.is_none() {
+            return;
+        }
+        let called = self.runs.values().flat_map(|run| run.machine.classes());
+        let called: FxHashSet<Class> = called.collect();
+        self.classes.let_go(|class| called.contains(&class));
     }
 
     fn launch(

@@ -28,6 +28,12 @@ impl Owner {
                         self.submitted(&submission);
                         true
                     }
+                    Request::Import => {
+                        if !self.runs.contains_key(&run) {
+                            self.restore(run, None).await?;
+                        }
+                        true
+                    }
                     Request::Command(command) => self.command(run, command).await?,
                 };
                 if done {

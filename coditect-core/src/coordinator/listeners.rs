@@ -11,6 +11,7 @@ use coditect_bus::{ErrorKind, MessageBus, QueueName};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// How soon a queue without consumers is looked at again.
 const WHILE_SILENT: Duration = Duration::from_millis(250);
@@ -19,6 +20,9 @@ const WHILE_SERVED: u32 = 8;
 /// How many looks in a row must find no consumer before a queue counts as left: a broker that comes back has its
 /// queues before it has their consumers.
 const LOOKS: u32 = 3;
+
+/// How long a queue is followed that nobody asks for any more: the next run may ask again.
+const UNASKED: Duration = Duration::from_secs(60);
 
 /// Follows the queues that runs of this process need.
 pub(crate) struct Listeners {
@@ -40,6 +44,16 @@ struct Heard {
     silent: u32,
     /// Rounds until the next look.
     rest: u32,
+    /// How many ask for it.
+    askers: usize,
+    /// Since when nobody does.
+    unasked: Option<Instant>,
+}
+
+/// Asks for a queue until it is dropped.
+pub(crate) struct Following {
+    listeners: Arc<Listeners>,
+    queue: QueueName,
 }
 
 impl Listeners {
@@ -52,15 +66,24 @@ impl Listeners {
         }
     }
 
-    /// Says whether somebody takes tasks from a queue, once that is known; it is followed from now on.
-    pub(super) fn serve(&self, queue: &QueueName) -> Option<bool> {
+    /// Follows a queue until what is returned is dropped, and some time more.
+    pub(super) fn ask(self: &Arc<Self>, queue: &QueueName) -> Following {
         let mut queues = self.queues.lock();
-        if let Some(heard) = queues.get(queue) {
-            return heard.looks.then_some(heard.served);
+        if !queues.contains_key(queue) {
+            self.asked.notify_one();
         }
-        queues.insert(queue.clone(), Heard::default());
-        self.asked.notify_one();
-        None
+        let heard = queues.entry(queue.clone()).or_default();
+        heard.askers += 1;
+        heard.unasked = None;
+        Following {
+            listeners: Arc::clone(self),
+            queue: queue.clone(),
+        }
+    }
+
+    fn forget_unasked(&self) {
+        let long = |heard: &Heard| heard.unasked.is_some_and(|since| since.elapsed() > UNASKED);
+        self.queues.lock().retain(|_, heard| !long(heard));
     }
 
     /// Follows whether queues are found or left.
@@ -77,6 +100,7 @@ impl Listeners {
                 () = self.asked.notified() => {}
                 () = tokio::time::sleep(WHILE_SILENT), if !self.queues.lock().is_empty() => {}
             }
+            self.forget_unasked();
             let due: Vec<_> = {
                 let mut queues = self.queues.lock();
                 let due = queues.iter_mut().filter_map(|(queue, heard)| {
@@ -110,6 +134,28 @@ impl Listeners {
         if before != now {
             tracing::debug!(%queue, served = now.1, "agents were found, or have gone");
             self.changed.send_replace(());
+        }
+    }
+}
+
+impl Following {
+    pub(super) fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// Says whether somebody takes tasks from the queue, once that is known.
+    pub(super) fn served(&self) -> Option<bool> {
+        let queues = self.listeners.queues.lock();
+        let heard = queues.get(&self.queue)?;
+        heard.looks.then_some(heard.served)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(heard) = self.listeners.queues.lock().get_mut(&self.queue) {
+            heard.askers -= 1;
+            heard.unasked = (heard.askers == 0).then(Instant::now);
         }
     }
 }
@@ -149,5 +195,33 @@ mod tests {
         assert_eq!(after(&[0]).rest, 0);
         assert_eq!(after(&[1]).rest, WHILE_SERVED);
         assert_eq!(after(&[1, 0]).rest, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_nobody_asks_for_is_followed_a_while_and_forgotten() {
+        let listeners = Arc::new(Listeners::new(Arc::new(coditect_bus::MemoryBus::new())));
+        let _followed = listeners.subscribe();
+        let follow = Arc::clone(&listeners);
+        let following = tokio::spawn(async move { follow.follow().await });
+        let queue: QueueName = "capability.work.v1".parse().unwrap();
+        let (first, second) = (listeners.ask(&queue), listeners.ask(&queue));
+        assert_eq!(first.served(), None);
+        tokio::time::sleep(2 * UNASKED).await;
+        assert_eq!(first.served(), Some(false));
+        drop(first);
+        tokio::time::sleep(2 * UNASKED).await;
+        assert_eq!(second.served(), Some(false), "one still asks");
+        drop(second);
+        tokio::time::sleep(UNASKED / 2).await;
+        let again = listeners.ask(&queue);
+        assert_eq!(
+            again.served(),
+            Some(false),
+            "what is known is not asked for anew"
+        );
+        drop(again);
+        tokio::time::sleep(2 * UNASKED).await;
+        assert!(listeners.queues.lock().is_empty());
+        following.abort();
     }
 }

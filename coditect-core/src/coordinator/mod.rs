@@ -9,6 +9,7 @@ mod commit;
 mod conclude;
 mod dispatch;
 mod due;
+mod hearing;
 mod inbox;
 mod lane;
 mod life;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_dag::journal::Partition;
-use coditect_registry::{CheckPolicy, View};
+use coditect_registry::{CheckPolicy, Checker, View};
 use coditect_resilience::{Randomness, SplitMix};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,7 @@ pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
 use self::owner::{Lost, Owner};
-pub(crate) use self::route::Routes;
+pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
@@ -105,6 +106,8 @@ impl Shared {
 /// Takes partitions and keeps them until it is told to drain.
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
+    /// Asks the agents for signs of life, whenever it is this process's turn.
+    checker: Option<Checker>,
 }
 
 impl Coordinator {
@@ -129,7 +132,8 @@ impl Coordinator {
         let all = u32::from(partitions.get());
         // The sender lives until the end of this function.
         let _ = all_tried.wait_for(|tried| *tried >= all).await;
-        Ok(Self { shared })
+        let checker = check::start(&shared);
+        Ok(Self { shared, checker })
     }
 
     /// Lets what runs in this process end, within `limit`, and gives the partitions back.
@@ -146,6 +150,9 @@ impl Coordinator {
             );
             self.shared.abort.cancel();
             self.shared.tracker.wait().await;
+        }
+        if let Some(checker) = &self.checker {
+            checker.close().await;
         }
         drained
     }

@@ -40,17 +40,17 @@ impl Owner {
     }
 }
 
-/// Cancels the children of runs that have ended, or were forgotten since.
+/// Cancels the children of runs that have ended.
 async fn cancel_orphans(
     journal: Arc<dyn RunJournal>,
     children: FxHashMap<RunId, Vec<RunId>>,
     at: Timestamp,
 ) {
     for (parent, children) in children {
-        // Where it cannot be read, it is looked for again.
+        // Where it cannot be read, it is looked for again. An imported run may have left its parent behind.
         let ended = match journal.run(parent).await {
-            Ok(summary) => summary.is_none_or(|summary| summary.state.is_settled()),
-            Err(_) => false,
+            Ok(Some(summary)) => summary.state.is_settled(),
+            Ok(None) | Err(_) => false,
         };
         for child in children.into_iter().filter(|_| ended) {
             tracing::debug!(%child, %parent, "cancelling a run whose parent has ended without it");

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_bus::{Consumer, Delivery, PriorityTurns, QueueName, Subscription};
+use coditect_bus::{Delivery, PriorityTurns, QueueName};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
-use coditect_registry::Checker;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
@@ -17,18 +16,17 @@ use super::active::{ActiveRun, Place};
 use super::anew::Notices;
 use super::classes::Classes;
 use super::commit::Deferred;
+use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, check, renew, sweep};
+use super::{Shared, renew, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
-/// How many outcomes from the bus may be unacknowledged.
-const OUTCOME_PREFETCH: usize = 1024;
 
 /// Owns one partition.
 pub(super) struct Owner {
@@ -63,17 +61,18 @@ pub(super) struct Owner {
     pub(super) next_sweep: Timestamp,
     /// Looks whether child runs have outlived their parents.
     pub(super) looking: Option<JoinHandle<()>>,
+    /// Up to which attempt of a queue the last sweep has asked, where there were more.
+    pub(super) swept: FxHashMap<QueueName, sweep::Suspect>,
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
     /// Checks the agents as long as this owner does not end.
-    _checker: Option<Checker>,
     sources: Sources,
 }
 
 /// Where things that have happened come from.
 struct Sources {
     local: mpsc::Receiver<Outcome>,
-    bus: Consumer,
+    bus: Hearing,
     inbox: Watch,
     finished: mpsc::Receiver<Finished>,
     /// Attempts whose instance could not be reached.
@@ -119,10 +118,7 @@ impl Owner {
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
-        ports.bus.declare(outcomes).await?;
-        let prefetch = std::num::NonZeroUsize::MIN.saturating_add(OUTCOME_PREFETCH);
-        let subscription = Subscription::queue(queue.clone()).with_prefetch(prefetch);
-        let bus = ports.bus.subscribe(subscription).await?;
+        let bus = Hearing::start(&ports.bus, outcomes).await?;
         let inbox = ports.journal.watch_inbox(partition).await?;
         let (outcomes, local) = mpsc::channel(TURN * 4);
         let (finished_sender, finished) = mpsc::channel(TURN);
@@ -142,7 +138,6 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
-        let _checker = check::start(&shared, partition);
         let mut owner = Self {
             shared,
             queue,
@@ -166,8 +161,8 @@ impl Owner {
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
             looking: None,
+            swept: FxHashMap::default(),
             echo: None,
-            _checker,
             sources: Sources {
                 local,
                 bus,
@@ -209,7 +204,7 @@ impl Owner {
                 break;
             }
             let timer = self.next_wake().map(|at| shared.ports.clock.instant(at));
-            let mut from_bus: Option<Option<Delivery>> = None;
+            let mut from_bus: Option<Heard> = None;
             let (mut finished, mut returned) = (None, None);
             let (mut inbox, mut look, mut woken, mut quiet) = (false, false, false, false);
             // Not biased: a cancel must get through while outcomes never end.
@@ -217,7 +212,7 @@ impl Owner {
                 () = shared.abort.cancelled() => break,
                 () = self.lost.cancelled() => break,
                 _ = self.sources.local.recv_many(&mut local, TURN) => {}
-                delivery = self.sources.bus.recv() => from_bus = Some(delivery),
+                heard = self.sources.bus.next() => from_bus = Some(heard),
                 () = self.sources.inbox.changed() => inbox = true,
                 one = self.sources.finished.recv() => finished = one,
                 Some(one) = self.sources.returned.recv() => returned = Some(one),
@@ -243,12 +238,12 @@ impl Owner {
                 self.outcome(outcome, false);
             }
             if quiet {
-                from_bus = self.sources.bus.try_recv().map(Some);
+                from_bus = self.sources.bus.try_next().map(Heard::Delivery);
             }
             match from_bus {
-                Some(Some(delivery)) => self.deliveries(delivery),
-                // The bus is closed, or took the subscription away: start over.
-                Some(None) => break,
+                Some(Heard::Delivery(delivery)) => self.deliveries(delivery),
+                Some(Heard::Anew) => self.missed(),
+                Some(Heard::Closed) => break,
                 None => {}
             }
             if let Some(finished) = finished {
@@ -294,7 +289,7 @@ impl Owner {
             self.delivery(delivery);
             count += 1;
             next = if count < TURN {
-                self.sources.bus.try_recv()
+                self.sources.bus.try_next()
             } else {
                 None
             };

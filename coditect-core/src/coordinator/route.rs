@@ -37,8 +37,8 @@ pub(crate) struct Routes {
     any_waits: AtomicBool,
 }
 
-/// Where a task of a routed capability may go.
-pub(super) enum Way {
+/// Where a task or a request of a routed capability may go.
+pub(crate) enum Way {
     /// To this instance.
     Instance(Box<Routed>),
     /// To the queue of the capability: nobody is there who has one of its own.
@@ -48,10 +48,10 @@ pub(super) enum Way {
 }
 
 /// The instance that was chosen for an attempt, where it counts as in flight until this is dropped.
-pub(super) struct Routed {
+pub(crate) struct Routed {
     /// Taken when this is dropped.
     choice: Option<Choice>,
-    pub(super) queue: QueueName,
+    pub(crate) queue: QueueName,
     since: Instant,
     routes: Arc<Routes>,
 }
@@ -77,12 +77,12 @@ impl Routes {
     }
 
     /// Says whether tasks of a capability are routed.
-    pub(super) fn include(&self, requirement: &Requirement) -> bool {
+    pub(crate) fn include(&self, requirement: &Requirement) -> bool {
         self.routed.contains(&requirement.name)
     }
 
     /// Chooses an instance that has room: no more is sent to one from here than it has slots, and one to begin with next.
-    pub(super) fn choose(self: &Arc<Self>, requirement: &Requirement) -> Way {
+    pub(crate) fn choose(self: &Arc<Self>, requirement: &Requirement) -> Way {
         let now = Instant::now();
         let mut full = Vec::new();
         while full.len() < TRIES {
@@ -142,6 +142,16 @@ impl Routed {
         choice.is_some_and(|choice| choice.lost().now_or_never().is_some())
     }
 
+    /// Waits until the instance has left, or was evicted.
+    pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        let lost = self.choice.as_ref().map(Choice::lost);
+        async move {
+            if let Some(lost) = lost {
+                lost.await;
+            }
+        }
+    }
+
     /// Says whether the instance is of this process.
     pub(super) fn is_at(&self, incarnation: &str) -> bool {
         let choice = self.choice.as_ref();
@@ -149,7 +159,7 @@ impl Routed {
     }
 
     /// Tells the policy how the attempt went.
-    fn done(&mut self, went: Went) {
+    pub(crate) fn done(&mut self, went: Went) {
         if let Some(choice) = self.choice.take() {
             choice.done(went, self.since.elapsed());
         }
@@ -164,7 +174,7 @@ impl Drop for Routed {
 }
 
 /// What an outcome says of the instance that told it.
-pub(super) fn went(ended: &Ended) -> Went {
+pub(crate) fn went(ended: &Ended) -> Went {
     match ended {
         Ended::Output(_) | Ended::Plan(_) => Went::Succeeded,
         Ended::Failed { failure, .. } => match failure.kind {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::{DeadLetterFilter, MessageBus, Page, QueueName};
+use coditect_dag::{Attempt, RunId, TaskId};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
@@ -19,6 +20,9 @@ pub(super) const PERIOD: Duration = Duration::from_secs(5);
 /// How many attempts one look asks for.
 const PAGE: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
+/// An attempt that may have been set aside.
+pub(super) type Suspect = (RunId, TaskId, Attempt);
+
 impl Owner {
     /// Looks, beside the loop, whether attempts that have been on the bus for long are dead letters.
     pub(super) fn sweep(&mut self) {
@@ -27,25 +31,34 @@ impl Owner {
         }
         self.next_sweep = self.now.saturating_add(PERIOD);
         self.look_for_orphans();
-        let mut suspects: FxHashMap<QueueName, DeadLetterFilter> = FxHashMap::default();
+        let mut long: FxHashMap<QueueName, Vec<Suspect>> = FxHashMap::default();
         for (run, active) in &self.runs {
             for (task, flight) in &active.flights {
-                let long = self.now.saturating_since(flight.since) >= PERIOD;
                 let queue = match &flight.place {
-                    Place::Bus(queue) => Some(queue),
-                    Place::Instance(routed) => Some(&routed.queue),
-                    Place::Local(_) | Place::Claimed(_) => None,
+                    Place::Bus(queue) => queue,
+                    Place::Instance(routed) => &routed.queue,
+                    Place::Local(_) | Place::Claimed(_) => continue,
                 };
-                if let (true, Some(queue)) = (long, queue) {
-                    let filter = suspects.entry(queue.clone()).or_default();
-                    if filter.ids.len() < PAGE.get() {
-                        filter
-                            .ids
-                            .push(wire::message_id(*run, *task, flight.attempt));
-                    }
+                if self.now.saturating_since(flight.since) >= PERIOD {
+                    let suspects = long.entry(queue.clone()).or_default();
+                    suspects.push((*run, *task, flight.attempt));
                 }
             }
         }
+        let mut asked = FxHashMap::default();
+        let mut suspects = Vec::new();
+        for (queue, all) in long {
+            let (page, last) = page_after(all, self.swept.get(&queue));
+            asked.extend(last.map(|last| (queue.clone(), last)));
+            let ids = page.into_iter();
+            let mut filter = DeadLetterFilter::default();
+            filter.ids = ids
+                .map(|(run, task, attempt)| wire::message_id(run, task, attempt))
+                .collect();
+            suspects.push((queue, filter));
+        }
+        self.swept = asked;
+        self.let_classes_go();
         if !suspects.is_empty() {
             let bus = Arc::clone(&self.shared.ports.bus);
             let look = look(bus, suspects, self.outcomes.clone());
@@ -57,10 +70,24 @@ impl Owner {
     }
 }
 
+/// Chooses whom to ask for: all, or those after the one that was last asked for; names the last where there are more.
+fn page_after(mut all: Vec<Suspect>, after: Option<&Suspect>) -> (Vec<Suspect>, Option<Suspect>) {
+    if all.len() <= PAGE.get() {
+        return (all, None);
+    }
+    all.sort_unstable();
+    let first = all.partition_point(|one| after.is_some_and(|after| one <= after));
+    let count = all.len();
+    all.rotate_left(first % count);
+    all.truncate(PAGE.get());
+    let last = all.last().copied();
+    (all, last)
+}
+
 /// Reports every suspect that was set aside as lost. Dead letters stay where they are, for people.
 async fn look(
     bus: Arc<dyn MessageBus>,
-    suspects: FxHashMap<QueueName, DeadLetterFilter>,
+    suspects: Vec<(QueueName, DeadLetterFilter)>,
     outcomes: mpsc::Sender<Outcome>,
 ) {
     for (queue, filter) in suspects {
@@ -91,5 +118,29 @@ async fn look(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_than_fit_in_one_look_each_has_its_turn() {
+        let run = RunId::from_uuid(uuid::Uuid::nil());
+        let all: Vec<Suspect> = (0..2_500)
+            .map(|task| (run, TaskId::new(task), Attempt::FIRST))
+            .collect();
+        let mut asked = rustc_hash::FxHashSet::default();
+        let mut last = None;
+        for look in 1..=3 {
+            let (page, next) = page_after(all.clone(), last.as_ref());
+            assert_eq!(page.len(), PAGE.get());
+            asked.extend(page);
+            assert_eq!(asked.len(), (look * PAGE.get()).min(all.len()));
+            last = next;
+        }
+        let few = all[..PAGE.get()].to_vec();
+        assert_eq!(page_after(few.clone(), last.as_ref()), (few, None));
     }
 }

@@ -1,5 +1,6 @@
 //! Describing and starting a runtime.
 
+mod check;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +12,13 @@ use std::time::Duration;
 use coditect_dag::journal::PartitionCount;
 use coditect_registry::Incarnation;
 use coditect_resilience::SplitMix;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::check::{check_names, check_spans};
 use super::discovery::Discovery;
-use super::source::{BusSource, RegistrySource, StateSource};
+use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
 use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
@@ -30,8 +32,6 @@ use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
-/// As short as a registry takes one.
-const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 
 /// Describes a runtime; made by [`Runtime::builder`].
 ///
@@ -82,6 +82,7 @@ pub struct RuntimeBuilder {
     settings: Settings,
     dispatch: Option<Dispatch>,
     partitions: Option<u16>,
+    retention: Option<(u64, Duration)>,
     coordinates: bool,
     drain: Duration,
     pub(super) discovery: Discovery,
@@ -98,6 +99,7 @@ impl Default for RuntimeBuilder {
             settings: Settings::default(),
             dispatch: None,
             partitions: None,
+            retention: None,
             coordinates: true,
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
@@ -172,6 +174,17 @@ impl RuntimeBuilder {
     /// began with, and refuses another.
     pub fn partitions(mut self, partitions: u16) -> Self {
         self.partitions = Some(partitions);
+        self
+    }
+
+    /// Sets how many runs are kept that have settled, and for how long after that, where this runtime makes the
+    /// journal; 1,000 and 24 hours in memory, 100,000 and 7 days in a file or on a server.
+    ///
+    /// As soon as one of the limits is passed, the oldest are forgotten: their history and outputs, their idempotency keys,
+    /// their blackboards and what [`once`](crate::TaskContext::once) has kept. Coordinators do it, a few runs with
+    /// each renewal of a partition's lease. Runs that have not settled are never forgotten, nor those that somebody watches.
+    pub fn retention(mut self, runs: u64, age: Duration) -> Self {
+        self.retention = Some((runs, age));
         self
     }
 
@@ -257,7 +270,10 @@ impl RuntimeBuilder {
         let ((journal, store), private) = self
             .state
             .unwrap_or_else(|| "memory:".into())
-            .open(partitions)
+            .open(StateTerms {
+                partitions,
+                retention: self.retention,
+            })
             .await?;
         let bus = self.bus.unwrap_or_else(|| "memory:".into());
         let bus = bus.open(settings.max_payload).await?;
@@ -287,6 +303,7 @@ impl RuntimeBuilder {
             ports: Arc::clone(&ports),
             submitter: submitter.clone(),
             progress,
+            reported: Notify::new(),
         });
         let worker = Worker::new(incarnation, hosted, services);
         // A start that fails half-way leaves no agents behind.
@@ -296,6 +313,7 @@ impl RuntimeBuilder {
         let view = self.discovery.view(lease);
         let view = view.follow(Arc::clone(&ports.registry)).await?;
         let follows_queues = private_registry && !private_bus;
+        let routes = (!routes.is_empty()).then(|| Routes::new(view.clone(), routes));
         let coordinator = if self.coordinates {
             let listeners =
                 follows_queues.then(|| Arc::new(Listeners::new(Arc::clone(&ports.bus))));
@@ -304,7 +322,7 @@ impl RuntimeBuilder {
                 worker: Arc::clone(&worker),
                 view: view.clone(),
                 listeners,
-                routes: (!routes.is_empty()).then(|| Routes::new(view.clone(), routes)),
+                routes: routes.clone(),
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
@@ -325,6 +343,7 @@ impl RuntimeBuilder {
                 worker,
                 coordinator,
                 view,
+                routes,
                 requester: OnceCell::new(),
                 drain: self.drain,
                 owns_bus,
@@ -332,43 +351,6 @@ impl RuntimeBuilder {
                 closed: AtomicBool::new(false),
             }),
         })
-    }
-}
-
-fn check_names(hosted: &[Arc<Hosted>]) -> Result<(), Error> {
-    let mut names: Vec<_> = hosted.iter().map(|hosted| &hosted.id).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::invalid(format!(
-            "two agents are named `{}`; give one of them another name with `with_name`",
-            pair[0]
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Refuses spans in which nothing could ever be done.
-fn check_spans(settings: &Settings, hosted: &[Arc<Hosted>]) -> Result<(), Error> {
-    let leases = [
-        ("a partition", settings.partition_lease),
-        ("an agent", settings.agent_lease),
-    ];
-    for (whose, lease) in leases {
-        if lease < SHORTEST_LEASE {
-            return Err(Error::invalid(format!(
-                "the lease of {whose} lasts {lease:?}, and must last {SHORTEST_LEASE:?} at least"
-            )));
-        }
-    }
-    match hosted
-        .iter()
-        .find(|hosted| hosted.card.timeout() == Some(Duration::ZERO))
-    {
-        Some(hosted) => Err(Error::invalid(format!(
-            "the agent `{}` has a timeout of zero; leave it out for no limit",
-            hosted.id
-        ))),
-        None => Ok(()),
     }
 }
 

@@ -60,7 +60,8 @@ impl RuntimeBuilder {
     /// Competing for tasks is the better way for agents that are alike. Route where it matters which of them is asked: where
     /// some are slower or fail more, or keep something warm. An instance gets no more than it has slots, and one to begin with
     /// next; what is over waits with the coordinator. When an instance leaves, or is found not to answer, its tasks go
-    /// to others at once. An agent of this process that has a free slot is given a task before, as
+    /// to others at once. [Requests](Runtime::request) of this process follow the route too; those of a
+    /// [`TaskContext`](crate::TaskContext) are tasks. An agent of this process that has a free slot is given a task before, as
     /// [`dispatch`](Self::dispatch) says; and with a registry of this process alone there is nobody else to choose.
     ///
     /// # Examples
@@ -88,8 +89,8 @@ impl RuntimeBuilder {
 
     /// Sets how it is checked that agents answer, or with `None` that it is not.
     ///
-    /// The owner of partition 0 asks each instance over the bus, where the registry is one that others share. By default it
-    /// asks every 5 seconds; who is silent for 4 seconds twice in a row is given work only if nobody else is there, and who
+    /// One of the coordinators that share the registry asks each instance over the bus, and another one follows when it ends
+    /// or dies. By default it asks every 5 seconds; who is silent for 4 seconds twice in a row is given work only if nobody else is there, and who
     /// is so four times is evicted: what it had goes to others, until it has answered twice. A busy agent answers; one
     /// whose handlers block all threads of its process does not.
     pub fn check_agents(mut self, policy: impl Into<Option<CheckPolicy>>) -> Self {

@@ -1,5 +1,7 @@
 //! The runtime: agents, worker and coordinator of one process, on the ports that were chosen.
 
+#[cfg(any(feature = "embedded", feature = "redis"))]
+mod archive;
 mod builder;
 mod discovery;
 mod request;
@@ -25,7 +27,7 @@ pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
 use crate::run::{RunHandle, Submit, Submitter};
@@ -64,6 +66,8 @@ struct Inner {
     worker: Arc<Worker>,
     coordinator: Option<Coordinator>,
     view: View,
+    /// Capabilities whose requests go to chosen instances, where there are some.
+    routes: Option<Arc<Routes>>,
     requester: OnceCell<Requester>,
     /// How long a drain may take.
     drain: Duration,
@@ -123,10 +127,12 @@ impl Runtime {
         self.submit(call, input).await?.result().await
     }
 
-    /// Asks an agent without making a run of it: nothing is kept, nothing is tried again.
+    /// Asks an agent without making a run of it: nothing is kept, and a failure is not tried again.
     ///
     /// Where an agent of this process offers it, that agent answers without the bus, as soon as it has
-    /// a slot. An orchestrator needs a run: [`submit`](Self::submit) the call instead.
+    /// a slot. Where this runtime [routes](RuntimeBuilder::route) the capability, an agent of this process answers only
+    /// if it has a slot at once, and the instance that the policy chooses otherwise; when that instance leaves or is found not to
+    /// answer, another one is asked in the time that is left, so that both may have acted upon it. An orchestrator needs a run: [`submit`](Self::submit) the call instead.
     ///
     /// # Examples
     ///
@@ -149,11 +155,38 @@ impl Runtime {
         RunHandle::new(run, Arc::clone(self.inner.submitter.ports()))
     }
 
-    /// Lists runs.
+    /// Lists the runs that a filter selects: by state, tenant, label, and when they were submitted; page by page.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// # Cancel safety
+    ///
+    /// It only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::{Error, RunFilter, RunState, Runtime};
+    /// # async fn example(runtime: Runtime) -> Result<(), Error> {
+    /// let mut failed = RunFilter {
+    ///     state: Some(RunState::Failed),
+    ///     label: Some(("kind".into(), "monthly".into())),
+    ///     limit: Some(100),
+    ///     ..RunFilter::default()
+    /// };
+    /// loop {
+    ///     let page = runtime.runs(failed.clone()).await?;
+    ///     let Some(last) = page.last() else { break };
+    ///     failed.after = Some(last.run);
+    ///     for run in page {
+    ///         println!("{} of {} failed", run.run, run.tenant);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
         Ok(self.journal().list(filter).await?)
     }

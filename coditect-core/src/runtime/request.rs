@@ -8,22 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{Destination, Priority, Requester};
-use coditect_registry::{Requirement, Standing};
+use coditect_bus::{Destination, ErrorKind as BusErrorKind, Priority, QueueName, Requester};
+use coditect_registry::{Outcome as Went, Requirement, Standing};
 use coditect_telemetry::TraceContext;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Runtime;
 use crate::agent::encode_output;
+use crate::coordinator::{Routes, Way, went};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Call;
+use crate::ports::Dispatch;
 use crate::wire::{self, ReplyBody};
-use crate::worker::{Ended, Hosted};
+use crate::worker::{Ended, Slot};
 
 /// How long a requester waits where it says nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anybody waits, and no instant is out of reach.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A question to an agent, asked when it is awaited.
 #[must_use = "a request is made when it is awaited"]
@@ -71,18 +75,15 @@ impl<O: DeserializeOwned> Request<O> {
     async fn ask(self) -> Result<O, Error> {
         self.runtime.check_open()?;
         let requirement = self.requirement?;
-        let input = self.input?;
-        let runtime = self.runtime;
-        let ended = match runtime.inner.worker.find(&requirement) {
-            Some(hosted) => {
-                let asked = local(&runtime, hosted, input, self.patience);
-                timeout(self.patience, asked)
-                    .await
-                    .map_err(|_| late(&requirement, self.patience))?
-            }
-            None => remote(&runtime, &requirement, input, self.patience, self.priority).await,
+        let question = Question {
+            runtime: &self.runtime,
+            input: self.input?,
+            deadline: Instant::now() + self.patience.min(LONGEST),
+            patience: self.patience,
+            priority: self.priority,
+            requirement: &requirement,
         };
-        match ended? {
+        match question.ask().await? {
             Ended::Output(output) => serde_json::from_slice(&output).map_err(|error| {
                 Error::invalid("the answer is of another type").with_source(error)
             }),
@@ -94,71 +95,161 @@ impl<O: DeserializeOwned> Request<O> {
     }
 }
 
-/// Asks an agent of this process.
-async fn local(
-    runtime: &Runtime,
-    hosted: &Arc<Hosted>,
+/// What is asked, whoever answers.
+struct Question<'a> {
+    runtime: &'a Runtime,
+    requirement: &'a Requirement,
     input: Bytes,
+    /// How long the asker waits in all, and until when.
     patience: Duration,
-) -> Result<Ended, Error> {
-    let slot = match hosted.try_slot() {
-        Some(slot) => slot,
-        None => hosted.slot().await,
-    };
-    let asked = runtime.inner.worker.answer(slot, input, patience);
-    asked.answer().await.ok_or_else(Error::closed)
-}
-
-/// Asks whoever takes the question from the bus.
-async fn remote(
-    runtime: &Runtime,
-    requirement: &Requirement,
-    input: Bytes,
-    patience: Duration,
+    deadline: Instant,
     priority: Priority,
-) -> Result<Ended, Error> {
-    let records = runtime.inner.view.records();
-    let working = records
-        .iter()
-        .filter(|record| record.standing() <= Standing::Degraded);
-    let offered = working.flat_map(|record| record.capabilities.iter());
-    let highest = offered
-        .filter(|capability| requirement.matches(capability))
-        .max_by(|a, b| a.version.cmp(&b.version));
-    let nobody = || {
-        let text = format!("no agent offers `{requirement}` now");
-        Error::new(ErrorKind::Unavailable, text)
-    };
-    let queue = match highest {
-        Some(capability) => wire::queue_of(capability)?,
-        // The registry knows this process only; others show by the queue.
-        None if runtime.inner.follows_queues => wire::expected_queue(requirement)?,
-        None => return Err(nobody()),
-    };
-    let to = Destination::Queue(queue);
-    let bus = Arc::clone(runtime.bus());
-    let requester = runtime
-        .inner
-        .requester
-        .get_or_try_init(|| Requester::new(bus))
-        .await?;
-    let trace = TraceContext::current();
-    let envelope = wire::request(input, requirement, priority, trace.as_ref());
-    let reply = requester.request_envelope(&to, envelope, patience).await;
-    let reply = reply.map_err(|error| match error.kind() {
-        coditect_bus::ErrorKind::Timeout => late(requirement, patience).with_source(error),
-        coditect_bus::ErrorKind::NoRoute => nobody().with_source(error),
-        _ => Error::from(error),
-    })?;
-    let body: ReplyBody = reply.decode()?;
-    Ok(body.into_ended())
 }
 
-fn late(requirement: &Requirement, patience: Duration) -> Error {
-    Error::new(
-        ErrorKind::DeadlineExceeded,
-        format!("`{requirement}` did not answer within {patience:?}"),
-    )
+impl Question<'_> {
+    async fn ask(self) -> Result<Ended, Error> {
+        let inner = &self.runtime.inner;
+        let routes = inner.routes.as_ref();
+        let routes = routes.filter(|routes| routes.include(self.requirement));
+        let Some(hosted) = inner.worker.find(self.requirement) else {
+            return match routes {
+                Some(routes) => self.routed(routes).await,
+                None => self.shared().await,
+            };
+        };
+        let dispatch = inner.submitter.ports().settings.dispatch;
+        let slot = match (routes, dispatch) {
+            // As a task: in this process if there is room, and to the chosen one otherwise.
+            (Some(routes), Dispatch::LocalFirst) => match hosted.try_slot() {
+                Some(slot) => slot,
+                None => return self.routed(routes).await,
+            },
+            (Some(routes), Dispatch::Bus) => return self.routed(routes).await,
+            _ => match hosted.try_slot() {
+                Some(slot) => slot,
+                None => {
+                    let free = timeout_at(self.deadline, hosted.slot()).await;
+                    free.map_err(|_| self.late())?
+                }
+            },
+        };
+        self.local(slot).await
+    }
+
+    /// Asks an agent of this process.
+    async fn local(&self, slot: Slot) -> Result<Ended, Error> {
+        let worker = &self.runtime.inner.worker;
+        let asked = worker.answer(slot, self.input.clone(), self.patience);
+        let answer = timeout_at(self.deadline, asked.answer()).await;
+        answer.map_err(|_| self.late())?.ok_or_else(Error::closed)
+    }
+
+    /// Asks the instance that the route chooses, and another one when it is lost meanwhile.
+    async fn routed(&self, routes: &Arc<Routes>) -> Result<Ended, Error> {
+        loop {
+            // Where all have as much as they may have, whoever is free first is as good as any.
+            let Way::Instance(mut chosen) = routes.choose(self.requirement) else {
+                return self.shared().await;
+            };
+            let queue = chosen.queue.clone();
+            let answered = tokio::select! {
+                biased;
+                answered = self.send(queue) => Some(answered),
+                () = chosen.lost() => None,
+            };
+            let failed = Went::Failed;
+            match answered {
+                None => chosen.done(failed),
+                Some(Ok(Answer::Ended(ended))) => {
+                    chosen.done(went(&ended));
+                    return Ok(ended);
+                }
+                Some(Ok(Answer::Returned)) => {
+                    drop(chosen);
+                    return self.shared().await;
+                }
+                Some(Err(error)) if error.kind() == BusErrorKind::NoRoute => {
+                    chosen.done(failed);
+                    return self.shared().await;
+                }
+                Some(Err(error)) => {
+                    if error.kind() == BusErrorKind::Timeout {
+                        chosen.done(failed);
+                    }
+                    return Err(self.unanswered(error));
+                }
+            }
+        }
+    }
+
+    /// Asks whoever takes the question from the queue of the capability.
+    async fn shared(&self) -> Result<Ended, Error> {
+        let records = self.runtime.inner.view.records();
+        let working = records
+            .iter()
+            .filter(|record| record.standing() <= Standing::Degraded);
+        let offered = working.flat_map(|record| record.capabilities.iter());
+        let highest = offered
+            .filter(|capability| self.requirement.matches(capability))
+            .max_by(|a, b| a.version.cmp(&b.version));
+        let queue = match highest {
+            Some(capability) => wire::queue_of(capability)?,
+            // The registry knows this process only; others show by the queue.
+            None if self.runtime.inner.follows_queues => wire::expected_queue(self.requirement)?,
+            None => return Err(self.unserved()),
+        };
+        match self.send(queue).await {
+            Ok(Answer::Ended(ended)) => Ok(ended),
+            Ok(Answer::Returned) => Err(self.unserved()),
+            Err(error) => Err(self.unanswered(error)),
+        }
+    }
+
+    async fn send(&self, queue: QueueName) -> Result<Answer, coditect_bus::Error> {
+        let requester = &self.runtime.inner.requester;
+        let requester = requester
+            .get_or_try_init(|| Requester::new(Arc::clone(self.runtime.bus())))
+            .await?;
+        let trace = TraceContext::current();
+        let input = self.input.clone();
+        let envelope = wire::request(input, self.requirement, self.priority, trace.as_ref());
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let to = Destination::Queue(queue);
+        let reply = requester.request_envelope(&to, envelope, left).await?;
+        if wire::is_returned(&reply) {
+            return Ok(Answer::Returned);
+        }
+        let body: ReplyBody = reply.decode()?;
+        Ok(Answer::Ended(body.into_ended()))
+    }
+
+    fn unanswered(&self, error: coditect_bus::Error) -> Error {
+        match error.kind() {
+            BusErrorKind::Timeout => self.late().with_source(error),
+            BusErrorKind::NoRoute => self.unserved().with_source(error),
+            _ => Error::from(error),
+        }
+    }
+
+    fn unserved(&self) -> Error {
+        let text = format!("no agent offers `{}` now", self.requirement);
+        Error::new(ErrorKind::Unavailable, text)
+    }
+
+    fn late(&self) -> Error {
+        let (requirement, patience) = (self.requirement, self.patience);
+        Error::new(
+            ErrorKind::DeadlineExceeded,
+            format!("`{requirement}` did not answer within {patience:?}"),
+        )
+    }
+}
+
+/// What comes back of a question.
+enum Answer {
+    Ended(Ended),
+    /// The instance has not begun with it, and never will.
+    Returned,
 }
 
 impl<O: DeserializeOwned + Send + 'static> IntoFuture for Request<O> {

@@ -2,6 +2,8 @@
 
 mod state;
 
+pub(super) use self::state::StateTerms;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ pub(crate) use self::control::{Anew, AttemptId, Control, Notice};
 pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};
 pub(crate) use self::probe::{PROBE, alive, probe};
-pub(crate) use self::task::{TaskMessage, message_id, request};
+pub(crate) use self::task::{TaskMessage, is_returned, message_id, request, returned};
 
 use crate::error::Error;
 

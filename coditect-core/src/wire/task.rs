@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{ContentType, Envelope, MessageId, Priority, QueueName};
+use coditect_bus::{ContentType, CorrelationId, Envelope, MessageId, Priority, QueueName};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use coditect_registry::Requirement;
 use coditect_telemetry::TraceContext;
@@ -95,6 +95,26 @@ impl TaskMessage {
             input: envelope.payload().clone(),
         })
     }
+}
+
+/// Says in the place of an answer that an instance has not begun with a request and never will; the value of the header
+/// `coditect-kind`.
+const RETURNED: &str = "release";
+
+/// Gives a request back that was routed to one instance.
+pub(crate) fn returned(correlation: Option<CorrelationId>) -> Envelope {
+    let returned = Envelope::new("{}")
+        .with_content_type(ContentType::JSON)
+        .with_header(KIND, RETURNED);
+    match correlation {
+        Some(correlation) => returned.with_correlation_id(correlation),
+        None => returned,
+    }
+}
+
+/// Says whether what came for an answer gives the request back.
+pub(crate) fn is_returned(envelope: &Envelope) -> bool {
+    envelope.header(KIND) == Some(RETURNED)
 }
 
 /// A question outside of runs; whoever asks it adds where to reply to and until when.

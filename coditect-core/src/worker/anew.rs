@@ -21,12 +21,12 @@ const RETRY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Worker {
-    /// Follows which queues were made anew.
-    pub(crate) fn queues_made_anew(&self) -> broadcast::Receiver<Anew> {
+    /// Follows which queues were made anew; none where notices may have been missed, so that it may be any.
+    pub(crate) fn queues_made_anew(&self) -> broadcast::Receiver<Option<Anew>> {
         self.anew.subscribe()
     }
 
-    pub(super) fn heard_of(&self, anew: Anew) {
+    pub(super) fn heard_of(&self, anew: Option<Anew>) {
         // A process that coordinates nothing has published nothing.
         let _ = self.anew.send(anew);
     }

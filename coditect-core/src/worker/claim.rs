@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::{Delivery, Destination, Envelope, ErrorKind, MessageBus, QueueName};
+use futures::future::join_all;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::running::AttemptName;
 use crate::wire::{AttemptId, Holding, Said};
 
+/// How many attempts one heartbeat names, so that none is too large for a message however many are held.
+const AT_ONCE: usize = 1000;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
@@ -130,24 +134,34 @@ impl Worker {
                 if owners.is_empty() {
                     self.claims.some.notified().await;
                 }
-                for (owner, attempts) in owners {
-                    let to = Destination::Queue(owner);
-                    let Ok(beat) = self.holding(attempts).to_envelope(Said::Heartbeat) else {
-                        continue;
-                    };
-                    // Not waited for beyond its time: the next one says the same.
-                    let sent = self.services.ports.bus.publish(&to, beat);
-                    if let Ok(Err(refused)) = tokio::time::timeout(lease / 3, sent).await {
-                        tracing::debug!(%to, error = %refused.error(), "a heartbeat was not taken");
-                    }
-                }
-                tokio::time::sleep(lease / 3).await;
+                let next = Instant::now() + lease / 3;
+                // All at once: none may wait until the queue of another's owner has answered. Nor is one waited for
+                // beyond its time, as the next says the same.
+                let beats = owners.into_iter().flat_map(|(owner, attempts)| {
+                    let parts: Vec<_> = attempts.chunks(AT_ONCE).map(<[_]>::to_vec).collect();
+                    parts.into_iter().map(move |part| (owner.clone(), part))
+                });
+                let beats = join_all(beats.map(|(owner, part)| self.beat(owner, part)));
+                let _ = tokio::time::timeout_at(next, beats).await;
+                tokio::time::sleep_until(next).await;
             }
         };
         tokio::select! {
             biased;
             () = self.attempts_ended() => {}
             () = beats => {}
+        }
+    }
+}
+
+impl Worker {
+    async fn beat(&self, owner: QueueName, attempts: Vec<AttemptId>) {
+        let to = Destination::Queue(owner);
+        let Ok(beat) = self.holding(attempts).to_envelope(Said::Heartbeat) else {
+            return;
+        };
+        if let Err(refused) = self.services.ports.bus.publish(&to, beat).await {
+            tracing::debug!(%to, error = %refused.error(), "a heartbeat was not taken");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Listening for what is told to all: what coordinators want stopped, and which queues were made anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coditect_bus::{ErrorKind, Subscription};
 
@@ -8,6 +9,9 @@ use super::Worker;
 use super::consume::{RESUBSCRIBE, settle};
 use crate::error::Error;
 use crate::wire::{self, Notice};
+
+/// How soon it is noticed that nothing could be heard for a while.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Listens until, at the end, every attempt has ended.
 pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
@@ -17,12 +21,28 @@ pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
     let listener = Arc::clone(worker);
     worker.tracker.spawn(async move {
         let listen = async {
+            let mut gaps = consumer.gaps();
             loop {
-                let Some(delivery) = consumer.recv().await else {
+                let heard = tokio::select! {
+                    biased;
+                    heard = consumer.recv() => heard,
+                    () = tokio::time::sleep(LOOK) => {
+                        let now = consumer.gaps();
+                        if std::mem::replace(&mut gaps, now) != now {
+                            listener.heard_of(None);
+                        }
+                        continue;
+                    }
+                };
+                let Some(delivery) = heard else {
                     tokio::time::sleep(RESUBSCRIBE).await;
                     let subscription = Subscription::fanout(fanout.clone());
                     match bus.subscribe(subscription).await {
-                        Ok(again) => consumer = again,
+                        Ok(again) => {
+                            consumer = again;
+                            gaps = consumer.gaps();
+                            listener.heard_of(None);
+                        }
                         Err(error) if error.kind() == ErrorKind::Closed => return,
                         Err(_) => {}
                     }
@@ -30,7 +50,7 @@ pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
                 };
                 match Notice::read(delivery.envelope()) {
                     Ok(Notice::Stop(control)) => listener.obey(&control),
-                    Ok(Notice::Anew(notice)) => listener.heard_of(notice),
+                    Ok(Notice::Anew(notice)) => listener.heard_of(Some(notice)),
                     Err(error) => {
                         tracing::warn!(%error, "an unreadable control message was dropped");
                     }

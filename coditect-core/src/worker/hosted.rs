@@ -73,6 +73,15 @@ impl Hosted {
         self.pass_wake_on();
     }
 
+    /// Takes over what the agent says of itself, unless it has said just that before; says whether it is news.
+    pub(crate) fn report_news(&self, reported: Reported) -> bool {
+        let is_news = !self.standing.reported().says_the_same(&reported);
+        if is_news {
+            self.report(reported);
+        }
+        is_news
+    }
+
     /// Ends the agent: a newer start has taken its name.
     pub(super) fn supersede(&self) {
         self.standing.supersede();

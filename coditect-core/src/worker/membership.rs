@@ -93,7 +93,7 @@ async fn keep(worker: &Worker, mut members: Vec<Member>) {
             biased;
             () = worker.attempts_ended() => break,
             () = worker.stop.cancelled(), if !draining => draining = true,
-            () = worker.reported.notified() => {}
+            () = worker.services.reported.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
         tokio::select! {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
 use coditect_resilience::SplitMix;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,12 +59,10 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
-    /// Told when an agent has said something of itself.
-    reported: Notify,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// Tells the owners of this process which queues were made anew.
-    anew: broadcast::Sender<Anew>,
+    anew: broadcast::Sender<Option<Anew>>,
     default_tenant: Arc<str>,
 }
 
@@ -85,7 +83,6 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
-            reported: Notify::new(),
             randomness: SplitMix::new(),
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
@@ -156,7 +153,7 @@ impl Worker {
         let mut hosted = self.hosted.iter();
         let hosted = hosted.find(|hosted| hosted.id.as_str() == agent)?;
         hosted.report(reported);
-        self.reported.notify_one();
+        self.services.reported.notify_one();
         Some(())
     }
 

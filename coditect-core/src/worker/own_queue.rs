@@ -1,11 +1,13 @@
-//! The queue of one instance: tasks that were routed to it, and probes.
+//! The queue of one instance: tasks and requests that were routed to it, and probes.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::{Consumer, Delivery, Destination, QueueName, QueueSpec, Subscription};
+use coditect_bus::{
+    Consumer, Delivery, Destination, ErrorKind, QueueName, QueueSpec, Subscription,
+};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Worker;
@@ -51,7 +53,7 @@ struct OwnQueue {
     worker: Arc<Worker>,
     hosted: Arc<Hosted>,
     queue: QueueName,
-    /// Tasks that wait for a slot, and since when.
+    /// Tasks and requests that wait for a slot, and since when.
     waiting: VecDeque<(Instant, Delivery)>,
 }
 
@@ -115,7 +117,7 @@ impl OwnQueue {
                     self.worker.tell_anew(&self.queue, None).await;
                     return Some(consumer);
                 }
-                Err(error) if error.kind() == coditect_bus::ErrorKind::Closed => return None,
+                Err(error) if error.kind() == ErrorKind::Closed => return None,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(queue = %self.queue, error, "cannot subscribe; trying again");
@@ -146,10 +148,13 @@ async fn answer(worker: &Worker, probe: Delivery) {
     settle(probe.ack()).await;
 }
 
-/// Tells the owner of a task that was routed here that it goes elsewhere, and lets it go.
+/// Tells who asked for what was routed here that it goes elsewhere, and lets it go.
 async fn give_back(worker: &Worker, delivery: Delivery) {
+    if delivery.envelope().header(wire::KIND) == Some("request") {
+        return return_request(worker, delivery).await;
+    }
     let Ok(message) = TaskMessage::read(delivery.envelope()) else {
-        let reason = "only tasks and probes belong into the queue of one instance";
+        let reason = "only tasks, requests and probes belong into the queue of one instance";
         return settle(delivery.reject(reason)).await;
     };
     let attempt = AttemptId {
@@ -161,6 +166,21 @@ async fn give_back(worker: &Worker, delivery: Delivery) {
         settle(delivery.ack()).await;
     } else {
         settle(delivery.nack(RESUBSCRIBE)).await;
+    }
+}
+
+async fn return_request(worker: &Worker, delivery: Delivery) {
+    let envelope = delivery.envelope();
+    let Some(asker) = envelope.reply_to().cloned() else {
+        return settle(delivery.reject("a request must say where to reply to")).await;
+    };
+    let returned = wire::returned(envelope.correlation_id().cloned());
+    let bus = &worker.services.ports.bus;
+    match bus.publish(&Destination::Queue(asker), returned).await {
+        Ok(()) => settle(delivery.ack()).await,
+        // Nobody waits for it any more.
+        Err(error) if error.kind() == ErrorKind::NoRoute => settle(delivery.ack()).await,
+        Err(_) => settle(delivery.nack(RESUBSCRIBE)).await,
     }
 }
 

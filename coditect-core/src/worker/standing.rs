@@ -25,6 +25,16 @@ pub(crate) struct Reported {
     pub(crate) reason: Option<Reason>,
 }
 
+impl Reported {
+    /// Compares without the time.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        fn said(reported: &Reported) -> (Health, Option<&str>) {
+            (reported.health, reported.reason.as_ref().map(Reason::text))
+        }
+        said(self) == said(other)
+    }
+}
+
 impl Default for Standing {
     fn default() -> Self {
         Self {

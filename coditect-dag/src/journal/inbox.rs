@@ -111,6 +111,8 @@ pub struct InboxEntry {
 pub enum Request {
     /// A run was accepted and is to be taken in.
     Submit(Arc<Submission>),
+    /// A run came from another journal, with its records, and is to be gone on with.
+    Import,
     /// Something is to be done with a run.
     Command(Command),
 }

@@ -68,7 +68,7 @@ pub use inbox::{Batch, Command, InboxEntry, Request};
 pub use memory::{MemoryConfig, MemoryJournal};
 pub use partition::{FencingToken, Partition, PartitionCount, PartitionLease, partition_of};
 #[cfg(feature = "persistent")]
-pub use persistent::{StoreJournal, StoreJournalConfig};
+pub use persistent::{Belonging, RunArchive, StoreJournal, StoreJournalConfig};
 pub use record::{Record, RecordKind, Seq, Settlement};
 pub use run::{
     DEFAULT_TENANT, EventPage, RunCounts, RunFilter, RunLog, RunState, RunSummary, Submission,
@@ -126,6 +126,12 @@ pub use watch::{Hint, Watch};
 /// - **R20** Every change of a run is hinted to each watch that began before it, and every arrival in an
 ///   inbox to those of the partition. A run may be watched before it is submitted.
 ///
+/// *Moving*
+///
+/// - **R21** An imported run is the one that was loaded elsewhere: its records, outputs and summary are the
+///   same. One that has not settled waits in the inbox, as [`Request::Import`] if it has records. A run that is known,
+///   or whose idempotency key is, is a `Conflict`, and a log that begins with a snapshot `Invalid`.
+///
 /// The suite in `coditect_dag::journal::conformance` (feature `test-util`) has a test for each rule.
 #[async_trait]
 pub trait RunJournal: Send + Sync + 'static {
@@ -155,6 +161,18 @@ pub trait RunJournal: Send + Sync + 'static {
     ///
     /// A dropped future may have sent the command; it is harmless to send it again.
     async fn send(&self, run: RunId, command: Command) -> Result<(), Error>;
+
+    /// Takes in a run that another journal kept, as that one [loads](Self::load) it.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict`, `Invalid`; `Unavailable`, also while a run of the same id is being removed; `OutcomeUnknown`, after
+    /// which a repetition that is a `Conflict` says that it has happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may have imported the run. What it leaves behind otherwise is removed after a while.
+    async fn import(&self, log: RunLog) -> Result<(), Error>;
 
     /// Returns what is known of a run, or `None` for an unknown one.
     ///

@@ -256,6 +256,10 @@ pub struct RunFilter {
     pub tenant: Option<Arc<str>>,
     /// Only runs whose label has this value.
     pub label: Option<(String, String)>,
+    /// Only runs that were submitted then or later.
+    pub from: Option<Timestamp>,
+    /// Only runs that were submitted before.
+    pub until: Option<Timestamp>,
     /// Only runs of this partition.
     pub partition: Option<Partition>,
     /// Only runs whose id is greater: the last one of the page before.
@@ -277,6 +281,8 @@ impl RunFilter {
                 .label
                 .as_ref()
                 .is_none_or(|(name, value)| run.labels.get(name) == Some(value))
+            && self.from.is_none_or(|from| from <= run.submitted_at)
+            && self.until.is_none_or(|until| run.submitted_at < until)
     }
 }
 

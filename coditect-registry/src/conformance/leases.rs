@@ -44,9 +44,10 @@ pub async fn r2_watchers_are_told_of_expiry(subject: Subject) {
 
 /// An agent that renews in time lives on, and its load and health are stored.
 pub async fn r3_renewal_extends_the_lease_and_stores_the_report(subject: Subject) {
-    let registration = subject.registered(record("writer"), SHORT).await;
+    // Twice as long over as it lasts, and never so long that a slow machine would be late.
+    let registration = subject.registered(record("writer"), 3 * SHORT).await;
     for beat in 1..=6 {
-        pass(SHORT / 2).await;
+        pass(SHORT).await;
         let renewed = subject
             .registry
             .renew(&registration, Load::new(beat, 8), Health::Degraded)

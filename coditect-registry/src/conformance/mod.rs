@@ -22,12 +22,14 @@
 
 mod agents;
 mod leases;
+mod roles;
 mod support;
 mod verdicts;
 mod watches;
 
 pub use agents::*;
 pub use leases::*;
+pub use roles::*;
 pub use support::Subject;
 pub use verdicts::*;
 pub use watches::*;
@@ -71,6 +73,9 @@ macro_rules! registry_conformance {
             r16_a_verdict_is_told_and_shown_until_it_is_taken_back
             r16_a_verdict_lasts_as_long_as_the_registration
             r16_only_a_live_instance_can_be_judged
+            r17_a_role_is_given_to_one_candidate
+            r17_a_role_is_free_when_its_time_is_over
+            r17_only_the_holder_can_resign
         );
     };
     (@rules $subject:path, #[$test:meta], $($rule:ident)*) => {

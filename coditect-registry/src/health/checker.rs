@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::election::Election;
 use super::rounds::{Conclusion, Rounds};
 use super::{Answer, CheckPolicy, Finding, Probe, Reason, Verdict};
-use crate::{ErrorKind, Instance, Registry, View, random};
+use crate::{ErrorKind, Incarnation, Instance, Registry, Role, View, random};
 
 /// Asks all instances of a view for signs of life, and degrades or evicts those that hold their lease but do not answer.
 ///
@@ -23,9 +24,9 @@ use crate::{ErrorKind, Instance, Registry, View, random};
 /// starts slowly. So an incarnation may come back from eviction, since what it does meanwhile is fenced by the attempt, not
 /// by its eviction; if it registers anew, it begins with a clean record at once.
 ///
-/// Run one checker per registry, for instance where a lease of leadership is held: several do no harm but ask more, and
-/// each may take back what another has concluded. It takes over what it finds: whom its predecessor has evicted must
-/// answer as often as if it had done so itself.
+/// One checker per registry is enough: several do no harm but ask more, and each may take back what another has concluded.
+/// So where many processes might check, let each [stand](Self::stand) for it. A checker takes over what it finds: whom its
+/// predecessor has evicted must answer as often as if it had done so itself.
 ///
 /// It ends when it is dropped; [`close`](Self::close) also waits for that.
 pub struct Checker {
@@ -46,17 +47,55 @@ impl Checker {
         probe: Arc<dyn Probe>,
         policy: CheckPolicy,
     ) -> Self {
-        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let round = Round {
-            registry,
-            probe,
-            policy,
-            rounds: Rounds::new(policy),
-            jobs: JoinSet::new(),
-            view,
+        let round = Round::new(view, registry, probe, policy);
+        Self::run(|stopped| round.run(stopped))
+    }
+
+    /// Stands for election to the role of the checker, and asks the instances of a view whenever it is elected.
+    ///
+    /// Of all who stand by the same registry one asks, and when it ends another follows. An elected checker that dies is
+    /// followed after twice the interval of its policy, at least a second and at most a minute, and up to half as long again. While
+    /// the registry loses its data two may ask, for a part of that time.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub fn stand(
+        view: View,
+        registry: Arc<dyn Registry>,
+        probe: Arc<dyn Probe>,
+        policy: CheckPolicy,
+        candidate: Incarnation,
+    ) -> Self {
+        let role = Role::of_checker();
+        let election = Election::new(Arc::clone(&registry), role, candidate, policy.term());
+        let terms = async move |stopped: CancellationToken| {
+            while let Some(ends) = stopped.run_until_cancelled(election.won()).await {
+                tracing::info!(%candidate, "this process checks the agents now");
+                let term = stopped.child_token();
+                let round = Round::new(
+                    view.clone(),
+                    Arc::clone(&registry),
+                    Arc::clone(&probe),
+                    policy,
+                );
+                let over = async {
+                    stopped.run_until_cancelled(election.lost(ends)).await;
+                    term.cancel();
+                };
+                tokio::join!(round.run(term.clone()), over);
+            }
+            election.resign().await;
         };
-        let stopped = cancel.clone();
-        tracker.spawn(round.run(stopped));
+        Self::run(terms)
+    }
+
+    fn run<F>(task: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        tracker.spawn(task(cancel.clone()));
         tracker.close();
         Self {
             tracker,
@@ -99,6 +138,22 @@ enum Done {
 }
 
 impl Round {
+    fn new(
+        view: View,
+        registry: Arc<dyn Registry>,
+        probe: Arc<dyn Probe>,
+        policy: CheckPolicy,
+    ) -> Self {
+        Self {
+            view,
+            registry,
+            probe,
+            policy,
+            rounds: Rounds::new(policy),
+            jobs: JoinSet::new(),
+        }
+    }
+
     async fn run(mut self, stopped: CancellationToken) {
         stopped.run_until_cancelled(self.go_on()).await;
         self.jobs.shutdown().await;

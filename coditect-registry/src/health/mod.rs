@@ -1,6 +1,7 @@
 //! How an instance is: what it reports of itself, what a checker has found, and why.
 
 mod checker;
+mod election;
 mod policy;
 mod probe;
 mod rounds;

@@ -89,6 +89,13 @@ impl CheckPolicy {
         self
     }
 
+    /// Returns how long a checker that was elected stays so without asking again.
+    pub(super) fn term(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_secs(1);
+        const LONGEST: Duration = Duration::from_secs(60);
+        self.interval.saturating_mul(2).clamp(SHORTEST, LONGEST)
+    }
+
     /// Tells whether one more of `instances` may be evicted.
     pub(super) fn allows(&self, evicted: usize, instances: usize) -> bool {
         evicted == 0 || (evicted + 1) as f64 <= self.max_evicted_share * instances as f64

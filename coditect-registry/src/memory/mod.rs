@@ -1,5 +1,6 @@
 //! The registry that lives in this process, always there and gone with it.
 
+mod role;
 mod state;
 mod watch;
 
@@ -13,8 +14,8 @@ use tokio::time::Instant;
 
 use self::state::State;
 use crate::{
-    AgentRecord, FencingToken, Filter, Health, Instance, Load, NoObserver, Observer, Registration,
-    Registry, Result, Verdict, Watch, validate_ttl,
+    AgentRecord, FencingToken, Filter, Health, Incarnation, Instance, Load, NoObserver, Observer,
+    Registration, Registry, Result, Role, Verdict, Watch, validate_ttl,
 };
 
 /// Keeps the records of agents in this process; its clock is tokio's, so that paused time expires leases.
@@ -109,6 +110,21 @@ impl Registry for MemoryRegistry {
 
     async fn judge(&self, instance: &Instance, verdict: Option<Verdict>) -> Result<()> {
         self.with_live(|state, _| state.judge(instance, verdict))
+    }
+
+    async fn elect(
+        &self,
+        role: &Role,
+        candidate: Incarnation,
+        ttl: Duration,
+    ) -> Result<Option<FencingToken>> {
+        validate_ttl(ttl)?;
+        Ok(self.with_live(|state, now| state.elect(role, candidate, ttl, now)))
+    }
+
+    async fn resign(&self, role: &Role, candidate: Incarnation) -> Result<()> {
+        self.with_live(|state, _| state.roles.resign(role, candidate));
+        Ok(())
     }
 
     async fn deregister(&self, registration: &Registration) -> Result<()> {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio::time::Instant;
 
+use super::role::Roles;
 use crate::{
     AgentId, AgentRecord, CapabilityName, Change, Error, ErrorKind, Event, FencingToken, Filter,
-    Health, Incarnation, Instance, Load, Observer, Registration, RemovalReason, Result, TenantId,
-    Verdict,
+    Health, Incarnation, Instance, Load, Observer, Registration, RemovalReason, Result, Role,
+    TenantId, Verdict,
 };
 
 /// How many of the incarnations that it replaced an exclusive holder remembers.
@@ -21,6 +22,7 @@ pub(super) struct State {
     by_agent: HashMap<AgentKey, Vec<FencingToken>>,
     by_capability: HashMap<CapabilityName, BTreeSet<FencingToken>>,
     deadlines: BTreeSet<(Instant, FencingToken)>,
+    pub(super) roles: Roles,
     next_token: FencingToken,
     /// The number of the last change.
     sequence: u64,
@@ -51,6 +53,7 @@ impl State {
             by_agent: HashMap::new(),
             by_capability: HashMap::new(),
             deadlines: BTreeSet::new(),
+            roles: Roles::default(),
             next_token: first_token,
             sequence: 0,
             changes: Sender::new(watch_buffer),
@@ -115,8 +118,7 @@ impl State {
         }
         replaced.drain(..replaced.len().saturating_sub(MAX_REPLACED));
 
-        let token = self.next_token;
-        self.next_token = FencingToken::new(token.as_u64() + 1);
+        let token = self.draw();
         let record = Arc::new(record.judged(None));
         self.put_in(
             token,
@@ -204,6 +206,27 @@ impl State {
             });
         }
         Ok(())
+    }
+
+    pub(super) fn elect(
+        &mut self,
+        role: &Role,
+        candidate: Incarnation,
+        ttl: Duration,
+        now: Instant,
+    ) -> Option<FencingToken> {
+        if let Some(answer) = self.roles.ask(role, candidate, now + ttl, now) {
+            return answer;
+        }
+        let token = self.draw();
+        self.roles.begin(role, candidate, token, now + ttl);
+        Some(token)
+    }
+
+    fn draw(&mut self) -> FencingToken {
+        let token = self.next_token;
+        self.next_token = FencingToken::new(token.as_u64() + 1);
+        token
     }
 
     pub(super) fn deregister(&mut self, of: &Registration) {

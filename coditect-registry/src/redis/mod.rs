@@ -10,6 +10,7 @@ mod link;
 mod query;
 mod read;
 mod renew;
+mod role;
 mod script;
 mod wire;
 
@@ -31,8 +32,8 @@ use self::read::Range;
 use self::renew::{Renewals, Ruling};
 use self::wire::{next_number, next_text, words};
 use crate::{
-    AgentRecord, Error, ErrorKind, FencingToken, Filter, Health, Instance, Load, Observer,
-    Registration, Registry, Result, Verdict, Watch, validate_ttl,
+    AgentRecord, Error, ErrorKind, FencingToken, Filter, Health, Incarnation, Instance, Load,
+    Observer, Registration, Registry, Result, Role, Verdict, Watch, validate_ttl,
 };
 
 pub use config::RedisRegistryBuilder;
@@ -302,6 +303,20 @@ impl Registry for RedisRegistry {
             self.observer.judged(instance, verdict.as_ref());
         }
         Ok(())
+    }
+
+    async fn elect(
+        &self,
+        role: &Role,
+        candidate: Incarnation,
+        ttl: Duration,
+    ) -> Result<Option<FencingToken>> {
+        validate_ttl(ttl)?;
+        Ok(role::elect(&self.link, role, candidate, ttl).await?)
+    }
+
+    async fn resign(&self, role: &Role, candidate: Incarnation) -> Result<()> {
+        Ok(role::resign(&self.link, role, candidate).await?)
     }
 
     async fn deregister(&self, registration: &Registration) -> Result<()> {

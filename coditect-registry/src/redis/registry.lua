@@ -10,8 +10,9 @@
 --   offer     zset    `capability@version instance` in alphabetical order
 --   holder    hash    `agent[/tenant]#` -> `instance exclusive incarnation ...`: who took the name, and from whom
 --   verdict   hash    instance -> the verdict's JSON
+--   role      hash    role -> `candidate token end`: who plays it, and until when in milliseconds of the server's clock
 --   log       stream  the changes; an entry's id is the number of its last change, its field n how many it holds
-local meta, record, lease, due, name, offer, holder, verdict, log = unpack(KEYS)
+local meta, record, lease, due, name, offer, holder, verdict, log, role = unpack(KEYS)
 local call = redis.call
 local clock = call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
@@ -165,6 +166,14 @@ local function tell_record(kind, id, json)
     tell(1, 'k', kind, 'i', id, 'd', #json <= INLINE and json or '', 'v', judged)
 end
 
+-- Returns a token greater than all before it; one that is restored is as it was, and counts as drawn.
+local function draw(restored)
+    local last = tonumber(call('HGET', meta, 'token')) or 0
+    local drawn = restored or math.max(last + 1, micros)
+    call('HSET', meta, 'token', int(math.max(last, drawn)))
+    return drawn
+end
+
 local operations = {}
 
 -- id, ttl, exclusive, capabilities, json, report, token or ''
@@ -216,9 +225,7 @@ function operations.register(id, ttl, exclusive, capabilities, json, report, tok
         call('HDEL', holder, key)
     end
 
-    local last = tonumber(call('HGET', meta, 'token')) or 0
-    local drawn = restored or math.max(last + 1, micros)
-    call('HSET', meta, 'token', int(math.max(last, drawn)))
+    local drawn = draw(restored)
     if present then
         withdraw(id, call('HGET', record, id) or '')
         call('HDEL', verdict, id)
@@ -287,6 +294,32 @@ function operations.judge(id, found)
     end
     tell(1, 'k', 'judge', 'i', id, 'v', found)
     return { epoch, RENEWED, 1 }
+end
+
+local function term_of(wanted)
+    local candidate, token, ends = string.match(call('HGET', role, wanted) or '', '^(%S+) (%d+) (%d+)$')
+    if candidate and tonumber(ends) > now then
+        return candidate, token
+    end
+end
+
+-- role, candidate, ttl; returns the token of the candidate's term, or 0 while the role is another's
+function operations.elect(wanted, candidate, ttl)
+    local holds, token = term_of(wanted)
+    if holds and holds ~= candidate then
+        return { epoch, 0 }
+    end
+    token = token or int(draw())
+    call('HSET', role, wanted, candidate .. ' ' .. token .. ' ' .. int(now + ttl))
+    return { epoch, token }
+end
+
+-- role, candidate
+function operations.resign(wanted, candidate)
+    if term_of(wanted) == candidate then
+        call('HDEL', role, wanted)
+    end
+    return { epoch }
 end
 
 -- id, token

@@ -13,15 +13,15 @@ pub(super) const INLINE: usize = 4096;
 /// How many milliseconds leases that ended while the server was down have left when it is back.
 pub(super) const GRACE: u64 = 10_000;
 
-const KEYS: [&str; 9] = [
-    "meta", "record", "lease", "due", "name", "offer", "holder", "verdict", "log",
+const KEYS: [&str; 10] = [
+    "meta", "record", "lease", "due", "name", "offer", "holder", "verdict", "log", "role",
 ];
 
 /// The script for one namespace.
 pub(super) struct Script {
     text: String,
     hash: String,
-    keys: [String; 9],
+    keys: [String; 10],
 }
 
 impl Script {

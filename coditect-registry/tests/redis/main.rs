@@ -5,7 +5,9 @@
 )]
 
 mod connect;
+mod crowd;
 mod expire;
+mod failover;
 mod network;
 mod restart;
 mod route;

@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use super::support::*;
 
 /// What everybody does with a registry.
-async fn lives(builder: RedisRegistryBuilder) {
+pub(crate) async fn lives(builder: RedisRegistryBuilder) {
     let registry = builder.connect().await.unwrap();
     let mut watch = watch(&registry).await;
     let registration = registry.register(record("writer"), LONG).await.unwrap();
@@ -64,6 +64,9 @@ async fn tls_is_spoken_with_an_authority_of_ones_own() {
     };
     assert!(redis.url().starts_with("rediss://"));
     lives(builder(redis.url()).with_ca_pem(authority.pem())).await;
+    let file = redis.folder().await.unwrap().join("ca.pem");
+    let url = format!("{}?cacertfile={}", redis.url(), file.display());
+    lives(builder(url)).await;
 
     let stranger = builder(redis.url()).with_ca_pem(Authority::new().pem());
     let error = stranger.connect().await.unwrap_err();

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
@@ -21,6 +21,9 @@ const GROUP: usize = 4_096;
 
 /// How many bytes of writes, from which on no further transaction joins a commit.
 const GROUP_BYTES: usize = 8 << 20;
+
+/// How long after a failure was told of the next one is.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Is what the thread is asked to do.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Committer {
     opening: Opening,
     conflicts: Conflicts,
     last: Last,
+    /// Until when failures are not told of again.
+    quiet_until: Option<SystemTime>,
 }
 
 impl Committer {
@@ -48,6 +53,7 @@ impl Committer {
             opening,
             conflicts: Conflicts::new(history, last.version),
             last,
+            quiet_until: None,
         }
     }
 
@@ -194,7 +200,16 @@ impl Committer {
     }
 
     fn failed(&mut self, fault: &Fault) {
-        error!(path = %self.opening.path.display(), %fault, "a commit failed, nothing of it has happened unless said otherwise");
+        let path = self.opening.path.display();
+        let cause = std::error::Error::source(fault);
+        let now = self.core.clock.now();
+        // A full disk fails several a second.
+        if self.quiet_until.is_some_and(|until| now < until) {
+            debug!(%path, %fault, cause, "a commit failed again");
+        } else {
+            self.quiet_until = Some(now + QUIET);
+            error!(%path, %fault, cause, "a commit failed, nothing of it has happened unless said otherwise");
+        }
         self.shut();
     }
 

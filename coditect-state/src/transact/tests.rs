@@ -227,3 +227,27 @@ async fn operation_keys_are_written_only_where_needed_and_swept() -> Result<()> 
     );
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn running_out_of_time_says_why_the_attempts_before_failed() {
+    let store = MemoryStore::new();
+    let options = TransactOptions::new().with_timeout(Duration::from_secs(1));
+    let mut attempts = 0;
+    let closure = |_: Tx| {
+        attempts += 1;
+        let first = attempts == 1;
+        async move {
+            if first {
+                return Err(Error::new(ErrorKind::Unavailable, "the disk is full"));
+            }
+            std::future::pending::<Result<()>>().await
+        }
+    };
+    let error = store.transact_with(options, closure).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "transaction had no answer before its deadline"
+    );
+    let why = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(why.as_deref(), Some("the disk is full"));
+}

@@ -143,6 +143,7 @@ impl Agent for Analyst {
 
     async fn handle(&self, _: TaskContext, file: FileTask) -> Result<FileReport, AgentError> {
         let began = Instant::now();
+        tracing::debug!(path = file.path, "analysing");
         // Parsing computes: it has threads of its own, so that the runtime's stay responsive.
         let mut report = tokio::task::spawn_blocking(move || analysis::analyse(&file)).await?;
         let busy_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

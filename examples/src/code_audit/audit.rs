@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use coditect_core::prelude::*;
-use coditect_core::{RunEvent, RunReport, TaskReport, TaskState, shutdown_signal};
+use coditect_core::state::StateStore;
+use coditect_core::{RunEvent, RunId, RunReport, TaskReport, TaskState, shutdown_signal};
 
 use crate::bus;
 use crate::code_audit::INTERRUPTED;
@@ -16,6 +18,7 @@ use crate::code_audit::language::Language;
 use crate::code_audit::model::{AuditReport, FileReport, PackageTask};
 use crate::code_audit::progress::Progress;
 use crate::code_audit::run::{NodeKind, NodeState, RunNode, RunStatistics};
+use crate::code_audit::state::Kind;
 use crate::code_audit::summary;
 use crate::code_audit::waiting::Waiting;
 use crate::code_audit::work::WorkerFigures;
@@ -25,48 +28,96 @@ pub(crate) struct Audited {
     pub(crate) report: AuditReport,
     pub(crate) run: RunStatistics,
     pub(crate) nodes: Vec<RunNode>,
+    /// The run in the state file that is to be noted as reported, if there is one.
+    pub(crate) kept: Option<(Arc<dyn StateStore>, RunId)>,
 }
 
-/// Audits what the command line asks for. Ctrl-C cancels the run, and what was done is reported; a second one ends
-/// the process at once.
+/// Audits what the command line asks for. Ctrl-C cancels the run, unless a file keeps it, and what was done is
+/// reported; a second one ends the process at once.
 pub(crate) async fn audit(cli: &Cli) -> anyhow::Result<Audited> {
     let interrupt = shutdown_signal();
     let path = cli
         .path
         .canonicalize()
         .with_context(|| format!("cannot audit {}", cli.path.display()))?;
-    let started = tokio::select! {
-        started = start(cli) => started?,
+    let kind = Kind {
+        tree: path,
+        carried: cli.bus().is_some(),
+    };
+    let begun = async {
+        let unfinished = match cli.state() {
+            Some(file) => file.unfinished(&kind).await?,
+            None => None,
+        };
+        Ok::<_, anyhow::Error>((unfinished, start(cli).await?))
+    };
+    let (unfinished, runtime) = tokio::select! {
+        begun = begun => begun?,
         () = interrupt => return Err(Interrupted.into()),
     };
-    let (runtime, interrupt) = (started, shutdown_signal());
-    let carried = cli.bus().is_some();
-    let run = runtime.submit(&AUDIT, AuditTask { path, carried }).await?;
+    let interrupt = shutdown_signal();
+    let run = match unfinished {
+        Some(run) => runtime.attach(run),
+        None => submit(&runtime, kind).await?,
+    };
     let progress = Progress::start(cli.json);
+    if unfinished.is_some() {
+        let ended = run.report().await?.count(TaskState::Succeeded);
+        progress.say(&format!(
+            "going on with an audit of which {ended} tasks had ended"
+        ));
+    }
     let interrupted = tokio::select! {
         shown = show(&run, &progress, cli) => shown.map(|()| false)?,
+        error = failed(cli, &runtime) => return Err(error),
         () = interrupt => {
             end_at_the_next_signal();
-            run.cancel("interrupted by the user").await?;
-            run.settled().await?;
+            if cli.state.is_none() {
+                run.cancel("interrupted by the user").await?;
+                run.settled().await?;
+            }
             true
         }
     };
     progress.finish();
+    if interrupted {
+        // What is being analysed here is analysed to its end, and counts.
+        bus::leave(&runtime).await?;
+    }
     let done = run.report().await?;
     let report = if interrupted {
         partial(files(&runtime, &run, &done).await?, cli)
     } else {
         run.result().await.map_err(explain)?
     };
-    let run = statistics(&runtime, &run, &done, cli, interrupted).await?;
-    // Files that are being analysed here at the moment of an interruption are analysed to their end.
-    bus::leave(&runtime).await?;
+    let statistics = statistics(&runtime, &run, &done, cli, interrupted).await?;
+    let kept = cli.state.is_some() && !interrupted;
+    let kept = kept.then(|| (Arc::clone(runtime.store()), run.id()));
+    if !interrupted {
+        bus::leave(&runtime).await?;
+    }
     Ok(Audited {
         report,
-        run,
+        run: statistics,
         nodes: nodes(&done),
+        kept,
     })
+}
+
+async fn submit(runtime: &Runtime, kind: Kind) -> anyhow::Result<RunHandle<AuditReport>> {
+    let task = AuditTask {
+        path: kind.tree.clone(),
+        carried: kind.carried,
+    };
+    Ok(kind.label(runtime.submit(&AUDIT, task)).await?)
+}
+
+/// Ends with the reason when the state file, if there is one, cannot be written any more.
+async fn failed(cli: &Cli, runtime: &Runtime) -> anyhow::Error {
+    match cli.state() {
+        Some(file) => file.failed(&**runtime.store()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ctrl-C was pressed before there was anything to report on.
@@ -88,6 +139,9 @@ async fn start(cli: &Cli) -> anyhow::Result<Runtime> {
     if jobs > 0 {
         let analyst = Analyst::new(Language::ALL.to_vec(), jobs);
         runtime = agents::analysing(runtime, analyst);
+    }
+    if let Some(file) = cli.state() {
+        runtime = runtime.state(file.url()?);
     }
     match cli.bus() {
         None if cli.registry.shared().is_some() => anyhow::bail!(

@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::bus::{BusArgs, BusUrl};
 use crate::code_audit::finding::Severity;
+use crate::code_audit::state::StateFile;
 use crate::registry::RegistryArgs;
 
 /// Audits a source tree with agents: every file, every package, one report.
@@ -35,6 +36,9 @@ pub(crate) struct Cli {
     bus: BusArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+    /// A file in which the audit is kept: where its process dies, the same command goes on with it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Where the report goes: a directory, or a prefix to which `.md` and `.html` are added
     /// [default: `code-audit`, and nowhere with --json]
     #[arg(long, value_name = "DIR|PREFIX")]
@@ -45,6 +49,11 @@ impl Cli {
     /// The broker that workers are reached by, if there is one.
     pub(crate) fn bus(&self) -> Option<&BusUrl> {
         self.bus.broker()
+    }
+
+    /// The file in which the audit is kept, if there is one.
+    pub(crate) fn state(&self) -> Option<StateFile<'_>> {
+        self.state.as_deref().map(StateFile::new)
     }
 
     /// How many files this process analyses at once.

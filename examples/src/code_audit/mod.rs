@@ -21,6 +21,7 @@ mod run;
 mod rust_source;
 mod secrets;
 mod source;
+mod state;
 mod summary;
 mod table;
 mod text;
@@ -86,11 +87,19 @@ async fn audit_and_report(cli: &Cli) -> anyhow::Result<ExitCode> {
         say!("{}", table::render(audit, run));
     }
     if run.cancelled {
+        let rest = match &cli.state {
+            Some(_) => "; the same command goes on with the rest",
+            None => "",
+        };
         eprintln!(
-            "interrupted: {} of {} tasks had ended, and the report is about those alone",
+            "interrupted: {} of {} tasks had ended, and the report is about those alone{rest}",
             run.succeeded, run.tasks
         );
         return Ok(ExitCode::from(INTERRUPTED));
+    }
+    // Only now: who is killed before is told the end by the next one.
+    if let Some((store, run)) = &audited.kept {
+        state::reported(&**store, *run).await?;
     }
     if audit.volume.files == 0 {
         anyhow::bail!(

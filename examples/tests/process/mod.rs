@@ -26,8 +26,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts an example, with a line of its log for every file that it analyses.
     pub(crate) fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(binary(example))
-            .args(arguments)
+        let mut command = Command::new(binary(example));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts an example as the caller has prepared it.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env("RUST_LOG", "coditect_examples=debug,warn,lapin=off")
             .env("NO_COLOR", "1")
             .env_remove("CODITECT_BUS")
@@ -79,6 +85,38 @@ impl Process {
             }
         }
         panic!("it did not say `{part}`: {:#?}", self.seen);
+    }
+
+    /// How an audit names a worker that is this process, whatever its host.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn is(&self, worker: &str) -> bool {
+        worker.ends_with(&format!(":{}", self.child.id()))
+    }
+
+    /// Says whether it has not ended yet.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("it is our own").is_none()
+    }
+
+    /// Has it stand still at a moment when it analyses something, and says how many files that are.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn freeze_at_work(&mut self) -> usize {
+        const TRIES: usize = 50;
+        for _ in 0..TRIES {
+            self.signal("STOP");
+            // What it has said is on its way; it says nothing more.
+            while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(200)) {
+                self.seen.push(line);
+            }
+            let said = |part| self.seen.iter().filter(|line| line.contains(part)).count();
+            let under_way = said("analysing") - said("analysed");
+            if under_way > 0 {
+                return under_way;
+            }
+            self.signal("CONT");
+        }
+        panic!("it had no work {TRIES} times: {:#?}", self.seen);
     }
 
     /// Sends a signal: `INT`, `KILL`.

@@ -5,7 +5,12 @@
 //! It writes what it does to the end of FILE, a line each, and ends with whoever started it: when its standard input
 //! does. As a `worker` it serves `work`, which answers what it was given after a few milliseconds, and `wait`, which
 //! answers when FILE has a neighbour called `go`. As a `coordinator` it submits a run of two `wait`s.
+//!
+//! As a `keeper` its URL is that of a state, and after a space perhaps that of a bus: it submits the runs of
+//! `coditect_tests::keeping` one after the other, and goes on with the numbers after those in FILE. Without a bus it
+//! does their steps itself; with one a `stepper` does.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +19,7 @@ use std::time::Duration;
 
 use coditect_core::bus::{MessageBus, RabbitMqBus};
 use coditect_core::prelude::*;
+use coditect_tests::keeping;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -23,6 +29,10 @@ const SLOTS: usize = 16;
 const LEASE: Duration = Duration::from_secs(2);
 /// How soon the outcome queues of a dead coordinator go.
 const EXPIRY: Duration = Duration::from_secs(2);
+/// How long a keeper waits for the end of a run.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How many runs a keeper leaves open.
+const OPEN: usize = 6;
 /// How often a handler that waits looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -48,6 +58,8 @@ fn main() -> Result<(), Failed> {
         match role.as_str() {
             "worker" => worker(url, ledger).await,
             "coordinator" => coordinator(url, ledger).await,
+            "keeper" => keeper(url, ledger).await,
+            "stepper" => stepper(url, ledger).await,
             _ => Err(format!("no role is called {role}").into()),
         }
     })
@@ -130,6 +142,43 @@ async fn coordinator(url: &str, ledger: Ledger) -> Result<(), Failed> {
     Ok(())
 }
 
+async fn keeper(places: &str, ledger: Ledger) -> Result<(), Failed> {
+    let mut builder = keeping::on(places);
+    if !places.contains(' ') {
+        builder = builder.agent(keeping::step());
+    }
+    let runtime = builder.start().await?;
+    let mut number = ledger.numbered()?;
+    ledger.note("up");
+    let mut open = VecDeque::new();
+    loop {
+        match keeping::submit(&runtime, number).await {
+            Ok(run) => {
+                ledger.note(format_args!("accepted {number} {}", run.id()));
+                open.push_back(run);
+                number += 1;
+            }
+            Err(error) => {
+                ledger.note(format_args!("refused {number} {error}"));
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        if open.len() > OPEN
+            && let Some(run) = open.pop_front()
+        {
+            // Whether it has ended is for others to judge, and where the disk is full it does not.
+            drop(tokio::time::timeout(SETTLED, run.settled()).await);
+        }
+    }
+}
+
+async fn stepper(places: &str, ledger: Ledger) -> Result<(), Failed> {
+    let runtime = keeping::on(places).worker_only().agent(keeping::step());
+    let runtime = runtime.start().await?;
+    ledger.note("up");
+    Ok(runtime.shutdown_on_signal().await?)
+}
+
 /// Where a process writes down what it does, so that it is known even of one that was killed.
 #[derive(Clone)]
 struct Ledger {
@@ -148,6 +197,17 @@ impl Ledger {
 
     fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The number after those that are written down; each file has a million, by the digits at the end of its name.
+    fn numbered(&self) -> Result<u64, Failed> {
+        let name = self.path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let digits = name.rsplit(|letter: char| !letter.is_ascii_digit()).next();
+        let slot: u64 = digits.unwrap_or_default().parse().unwrap_or_default();
+        let text = std::fs::read_to_string(&self.path)?;
+        let accepted = text.lines().filter(|line| line.starts_with("accepted "));
+        Ok(slot * 1_000_000 + accepted.count() as u64)
     }
 
     /// Adds a line, in one piece.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coditect_core::Error;
 use coditect_core::prelude::*;
-use coditect_core::registry::{AgentRecord, Capability, Incarnation, Load, Strategy};
+use coditect_core::registry::{AgentRecord, Capability, Change, Incarnation, Load, Strategy};
 use tokio::time::Instant;
 
 use crate::stage::{Count, Gate, Shared, within};
@@ -52,6 +52,37 @@ async fn who_lost_its_lease_registers_again_and_what_it_does_goes_on() -> Result
     gate.open(1);
     assert_eq!(within(run.result()).await?, 2);
     assert_eq!(calls.get(), 1, "what it did was not cancelled");
+    worker.shutdown().await?;
+    coordinator.shutdown().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_never_awaits_does_not_keep_its_agent_from_renewing() -> Result<(), Error> {
+    let shared = Shared::new();
+    let lease = Duration::from_millis(500);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = parking_lot::Mutex::new(released);
+    let computes = agent("work", move |x: u64| {
+        begun.send(()).expect("the test goes on");
+        released.lock().recv().ok();
+        async move { Ok::<_, AgentError>(x + 1) }
+    });
+    let builder = || shared.runtime().leases(Duration::from_secs(60), lease);
+    let coordinator = builder().check_agents(None).start().await?;
+    let worker = builder().worker_only().agent(computes).start().await?;
+    let run = coordinator.submit(&WORK, 1).await?;
+    let begun = tokio::task::spawn_blocking(move || has_begun.recv());
+    begun.await.expect("no panic").expect("it has begun");
+    let mut watch = shared.registry.watch().await?;
+    tokio::time::sleep(4 * lease).await;
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, watch.next()).await {
+        let is_loss = matches!(event.change, Change::Removed { .. });
+        assert!(!is_loss, "{event:?}");
+    }
+    assert_eq!(coordinator.agents().len(), 1);
+    drop(release);
+    assert_eq!(run.result().await?, 2);
     worker.shutdown().await?;
     coordinator.shutdown().await
 }

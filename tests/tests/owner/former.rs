@@ -83,6 +83,9 @@ impl RunJournal for Cut {
     async fn send(&self, run: RunId, command: Command) -> Result<(), JournalError> {
         self.inner.send(run, command).await
     }
+    async fn import(&self, log: RunLog) -> Result<(), JournalError> {
+        self.inner.import(log).await
+    }
     async fn run(&self, run: RunId) -> Result<Option<RunSummary>, JournalError> {
         self.inner.run(run).await
     }

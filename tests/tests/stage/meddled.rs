@@ -1,13 +1,19 @@
 //! A bus that somebody meddles with: queues are declared otherwise, messages are withheld or vanish.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use coditect_core::bus::{
-    Capabilities, Consumer, DeadLetterFilter, DeadLetterPage, Destination, Envelope, Error,
-    MemoryBus, MessageBus, Page, PublishError, QueueName, QueueSpec, QueueStats, Subscription,
+    Capabilities, Consumer, DeadLetterFilter, DeadLetterPage, Delivery, Destination, Envelope,
+    Error, MemoryBus, MessageBus, Page, PublishError, QueueName, QueueSpec, QueueStats, Receive,
+    Source, Subscription,
 };
 use futures::future::BoxFuture;
+use futures::{FutureExt, Stream};
+use parking_lot::Mutex;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 type OnDeclare = dyn Fn(QueueSpec) -> QueueSpec + Send + Sync;
 /// Says, as soon as it wants, whether a message arrives.
@@ -19,6 +25,7 @@ pub(crate) struct Meddled {
     inner: MemoryBus,
     on_declare: Arc<OnDeclare>,
     on_publish: Arc<OnPublish>,
+    end: Arc<Mutex<CancellationToken>>,
 }
 
 impl Meddled {
@@ -27,6 +34,7 @@ impl Meddled {
             inner: MemoryBus::new(),
             on_declare: Arc::new(|spec| spec),
             on_publish: Arc::new(|_| Box::pin(std::future::ready(true))),
+            end: Arc::default(),
         }
     }
 
@@ -36,6 +44,11 @@ impl Meddled {
     ) -> Self {
         self.on_declare = Arc::new(respec);
         self
+    }
+
+    /// Ends the subscriptions to fanouts that there are.
+    pub(crate) fn end_fanouts(&self) {
+        std::mem::take(&mut *self.end.lock()).cancel();
     }
 
     pub(crate) fn on_publish(
@@ -87,7 +100,16 @@ impl MessageBus for Meddled {
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Consumer, Error> {
-        self.inner.subscribe(subscription).await
+        let is_fanout = matches!(subscription.source(), Source::Fanout(..));
+        let consumer = self.inner.subscribe(subscription).await?;
+        if !is_fanout {
+            return Ok(consumer);
+        }
+        let end = self.end.lock().clone().cancelled_owned();
+        Ok(Consumer::new(Ending {
+            consumer,
+            end: Box::pin(end),
+        }))
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, Error> {
@@ -118,4 +140,29 @@ impl MessageBus for Meddled {
     async fn close(&self) -> Result<(), Error> {
         self.inner.close().await
     }
+}
+
+/// A subscription that ends when it is told to.
+struct Ending {
+    consumer: Consumer,
+    end: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Receive for Ending {
+    fn queue(&self) -> &QueueName {
+        self.consumer.queue()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.end.poll_unpin(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.consumer).poll_next(cx)
+    }
+
+    fn try_recv(&mut self) -> Option<Delivery> {
+        self.consumer.try_recv()
+    }
+
+    fn stop_waiting(&mut self) {}
 }

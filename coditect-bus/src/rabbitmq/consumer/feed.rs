@@ -20,7 +20,7 @@ use crate::rabbitmq::lease::{Leases, Pending, Replacement, Verdict};
 use crate::rabbitmq::leave::Leaving;
 use crate::rabbitmq::topology::{self, Known};
 use crate::rabbitmq::wire;
-use crate::{ErrorKind, Priority};
+use crate::{Error, ErrorKind, Priority, QueueSpec, Source};
 
 type Messages = Pin<Box<dyn Stream<Item = (Priority, Option<Message>)> + Send>>;
 
@@ -152,18 +152,17 @@ async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
         if leases.has_ended() || leases.is_detached() {
             return None;
         }
-        let own = core.topology.known(&leases.queue).filter(Known::is_of_one);
         let is_new_connection = core.consuming.connects() != last;
-        let declared = match own.filter(|_| is_new_connection) {
-            Some(Known { spec, source }) => core.topology.declare(spec, source).await,
-            // To make it again in silence would hide that what it held is lost.
-            None => Ok(()),
-        };
-        let attached = match declared {
-            Ok(()) => attach(leases)
-                .await
-                .map_err(|failure| error::of_queue(&leases.queue, failure)),
-            Err(error) => Err(error),
+        let own = core.topology.known(&leases.queue).filter(Known::is_of_one);
+        let of_queue = |failure| error::of_queue(&leases.queue, failure);
+        let attached = match (attach(leases).await.map_err(of_queue), own) {
+            // Only where nobody was promised anything: to make another queue again in silence would hide that what it held is lost.
+            (Err(error), Some(Known { spec, source }))
+                if error.kind() == ErrorKind::NoRoute && is_new_connection =>
+            {
+                make_again(leases, spec, source).await
+            }
+            (attached, _) => attached,
         };
         match attached {
             Ok(feed) => return Some(feed),
@@ -175,6 +174,20 @@ async fn attach_again(leases: &Leases, last: u64) -> Option<Feed> {
         sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(2));
     }
+}
+
+/// Makes the queue of a subscriber without a group again, which goes on from now.
+async fn make_again(
+    leases: &Leases,
+    spec: QueueSpec,
+    source: Option<Source>,
+) -> Result<Feed, Error> {
+    leases.core.topology.declare(spec, source).await?;
+    let attached = attach(leases).await;
+    let feed = attached.map_err(|failure| error::of_queue(&leases.queue, failure))?;
+    tracing::warn!(queue = %leases.queue, "the subscriber's queue was gone, and what was published meanwhile is missed");
+    leases.missed();
+    Ok(feed)
 }
 
 /// Hands messages in and settlements out, until the channel ends.

@@ -3,7 +3,9 @@
 //! A message that no queue takes is returned before it is confirmed. The driver gives a returned message to the confirm that it
 //! processes next, which may be another's: the broker confirms in groups. So nobody's confirm is believed by itself. The broker
 //! confirms a group in the order of its messages, so once a message is confirmed its return, if there was one, is with a confirm that
-//! the driver has processed by then; and whoever is woken looks at all of those, and matches returns with messages.
+//! the driver has processed by then; and whoever is woken looks at all of those, and matches returns with messages. Only those are
+//! decided whose group is known to be complete: within a group the driver goes in no order, so the first to show may hold the return
+//! of another while its own is still to come.
 //!
 //! The broker closes the channel at a message that is larger than it takes, and does not say at which. Whatever is over the limit that
 //! it names would not have been taken; of the rest nobody knows.
@@ -39,6 +41,8 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 struct Desk {
     returned: Vec<Label>,
+    /// Messages whose confirms have come, and perhaps not yet the rest of their group.
+    undecided: Vec<Confirmed>,
     /// Somebody did not wait for a confirm, which may have held the return of another's message.
     is_incomplete: bool,
 }
@@ -50,6 +54,8 @@ struct Label {
     key: ShortString,
     id: Option<ShortString>,
 }
+
+type Confirmed = (Arc<Ticket>, Result<Confirmation, lapin::Error>);
 
 type Confirming = Pin<Box<dyn Future<Output = Result<Confirmation, lapin::Error>> + Send>>;
 
@@ -67,6 +73,7 @@ struct State {
     /// `None` once confirmed or given up.
     confirming: Option<Confirming>,
     outcome: Option<Result<(), Refusal>>,
+    is_decided: bool,
 }
 
 impl Session {
@@ -120,11 +127,9 @@ impl Session {
         });
         let waker = Waker::from(Arc::clone(&ticket));
         let mut state = ticket.state.lock();
-        let first = {
-            // The first poll is what queues the message.
-            let _order = self.order.lock();
-            confirming.as_mut().poll(&mut Context::from_waker(&waker))
-        };
+        let order = self.order.lock();
+        // The first poll is what queues the message.
+        let first = confirming.as_mut().poll(&mut Context::from_waker(&waker));
         state.confirming = Some(match first {
             Poll::Pending => confirming,
             // The broker can be as quick as that, and this confirm may hold another's return like any other.
@@ -133,46 +138,37 @@ impl Session {
                 Box::pin(ready(result))
             }
         });
+        drop(order);
         drop(state);
         ticket
     }
 
-    /// Looks at all confirms that have come, and decides what they mean.
+    /// Looks at all confirms that have come, and decides what those mean of which nothing is still to come.
     fn harvest(&self) {
         let mut desk = self.desk.lock();
-        if self.woken.lock().is_empty() {
+        let mut decided = std::mem::take(&mut desk.undecided);
+        let shown = std::mem::take(&mut *self.woken.lock());
+        if decided.is_empty() && shown.is_empty() {
             return;
         }
         // The driver holds a lock while it processes a group of confirms, and this takes the same lock: afterwards none of a group
-        // that has begun to show is missing. There is nothing to wait for.
+        // that had begun to show is missing. There is nothing to wait for.
         let _ = pin!(self.channel.wait_for_confirms()).now_or_never();
-        let woken = std::mem::take(&mut *self.woken.lock());
-        let mut confirmed = Vec::with_capacity(woken.len());
-        for ticket in woken {
-            let mut state = ticket.state.lock();
-            let waker = Waker::from(Arc::clone(&ticket));
-            let Some(confirming) = &mut state.confirming else {
-                continue;
-            };
-            let Poll::Ready(mut result) =
-                confirming.as_mut().poll(&mut Context::from_waker(&waker))
-            else {
-                continue;
-            };
-            state.confirming = None;
-            drop(state);
-            if let Ok(Confirmation::Ack(returned) | Confirmation::Nack(returned)) = &mut result
-                && let Some(message) = returned.take()
-            {
-                desk.returned.push(Label {
-                    exchange: message.delivery.exchange.clone(),
-                    key: message.delivery.routing_key.clone(),
-                    id: message.delivery.properties.message_id().clone(),
-                });
-            }
-            confirmed.push((ticket, result));
-        }
-        for (ticket, result) in confirmed {
+        // Nor one that was confirmed before its sender had let go of it.
+        drop(self.order.lock());
+        let rest = std::mem::take(&mut *self.woken.lock());
+        decided.extend(
+            shown
+                .into_iter()
+                .filter_map(|ticket| desk.confirmed(ticket)),
+        );
+        // These may be the first of their group. Their owners were woken too, and will look again.
+        let undecided: Vec<_> = rest
+            .into_iter()
+            .filter_map(|ticket| desk.confirmed(ticket))
+            .collect();
+        desk.undecided = undecided;
+        for (ticket, result) in decided {
             let place = desk
                 .returned
                 .iter()
@@ -184,8 +180,35 @@ impl Session {
                 }
                 None => outcome(result, desk.is_incomplete, ticket.bytes),
             };
-            ticket.state.lock().outcome = Some(outcome);
+            let mut state = ticket.state.lock();
+            state.outcome = Some(outcome);
+            state.is_decided = true;
         }
+    }
+}
+
+impl Desk {
+    /// Takes the confirm of a message that was woken, if it is there, and the return that it may hold.
+    fn confirmed(&mut self, ticket: Arc<Ticket>) -> Option<Confirmed> {
+        let mut state = ticket.state.lock();
+        let waker = Waker::from(Arc::clone(&ticket));
+        let confirming = state.confirming.as_mut()?;
+        let Poll::Ready(mut result) = confirming.as_mut().poll(&mut Context::from_waker(&waker))
+        else {
+            return None;
+        };
+        state.confirming = None;
+        drop(state);
+        if let Ok(Confirmation::Ack(returned) | Confirmation::Nack(returned)) = &mut result
+            && let Some(message) = returned.take()
+        {
+            self.returned.push(Label {
+                exchange: message.delivery.exchange.clone(),
+                key: message.delivery.routing_key.clone(),
+                id: message.delivery.properties.message_id().clone(),
+            });
+        }
+        Some((ticket, result))
     }
 }
 
@@ -238,7 +261,7 @@ impl Ticket {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.state.lock().confirming.is_some()
+        !self.state.lock().is_decided
     }
 }
 

@@ -118,6 +118,12 @@ impl RunMachine {
         }
     }
 
+    /// The queues in which its tasks wait.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = Class> + '_ {
+        let scopes = self.scopes.iter();
+        scopes.flat_map(|scope| scope.classes.iter().copied())
+    }
+
     /// The queue in which a task waits.
     pub(crate) fn class(&self, task: TaskId) -> Class {
         let scope = self.scope(task);

@@ -1,26 +1,28 @@
 //! Opening the journal of runs, and the store of what their agents share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coditect_dag::journal::{MemoryConfig, MemoryJournal, PartitionCount};
 #[cfg(any(feature = "embedded", feature = "redis"))]
 use coditect_dag::journal::{StoreJournal, StoreJournalConfig};
 use coditect_registry::Incarnation;
-use coditect_state::MemoryStore;
 #[cfg(any(feature = "embedded", feature = "redis"))]
 use coditect_state::StateStore;
+use coditect_state::{MemoryStore, Range};
 #[cfg(feature = "embedded")]
 use coditect_state::{StateStoreExt, TransactionExt};
 
 use super::{Source, StatePorts, StateSource, scheme};
+use crate::context::belongings;
 use crate::error::Error;
 use crate::ports::{Lifetime, PrivateJournal};
 
 impl StateSource {
-    /// Opens it; a journal that is new is divided into so many partitions.
+    /// Opens it.
     pub(in crate::runtime) async fn open(
         &self,
-        partitions: PartitionCount,
+        terms: StateTerms,
     ) -> Result<(StatePorts, Option<PrivateJournal>), Error> {
         let url = match &self.0 {
             Source::Made(ports) => return Ok((ports.clone(), None)),
@@ -28,11 +30,11 @@ impl StateSource {
         };
         match scheme(url) {
             "memory" => {
-                let config = MemoryConfig::default().with_partitions(partitions);
-                let journal = Arc::new(MemoryJournal::new(config));
+                let store = Arc::new(MemoryStore::new());
+                let journal = Arc::new(in_memory(terms, &store));
                 let name = Incarnation::fresh().to_string().into();
                 let private = PrivateJournal::new(name, Lifetime::Process);
-                Ok(((journal, Arc::new(MemoryStore::new())), Some(private)))
+                Ok(((journal, store), Some(private)))
             }
             #[cfg(feature = "embedded")]
             "file" => {
@@ -44,23 +46,65 @@ impl StateSource {
                     Error::new(error.kind(), text).with_source(error)
                 })?;
                 let name = name_of(&store).await?;
-                let ports = on(Arc::new(store), partitions).await?;
+                // The file is locked, so nobody else is there who could own anything.
+                let config = terms.of_store().with_sole_user();
+                let ports = on(Arc::new(store), config).await?;
                 Ok((ports, Some(PrivateJournal::new(name, Lifetime::Store))))
             }
             #[cfg(feature = "redis")]
             "redis" | "rediss" => {
                 let store = coditect_state::RedisStore::connect(url).await?;
-                Ok((on(Arc::new(store), partitions).await?, None))
+                Ok((on(Arc::new(store), terms.of_store()).await?, None))
             }
             _ => Err(Self::unknown(url)),
         }
     }
 }
 
+/// Says how a journal is made that the caller has not made.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::runtime) struct StateTerms {
+    /// Into how many partitions a new one is divided.
+    pub(in crate::runtime) partitions: PartitionCount,
+    /// How many settled runs are kept, and how long, where that was said.
+    pub(in crate::runtime) retention: Option<(u64, Duration)>,
+}
+
+impl StateTerms {
+    #[cfg(any(feature = "embedded", feature = "redis"))]
+    fn of_store(self) -> StoreJournalConfig {
+        let config = StoreJournalConfig::default().with_partitions(self.partitions);
+        let config = belongings()
+            .into_iter()
+            .fold(config, |config, (_, space)| config.with_belongings(space));
+        match self.retention {
+            Some((runs, age)) => config.with_max_settled(runs).with_max_age(age),
+            None => config,
+        }
+    }
+}
+
+/// Makes a journal in memory that takes with a run what the store keeps of it.
+fn in_memory(terms: StateTerms, store: &Arc<MemoryStore>) -> MemoryJournal {
+    let store = Arc::clone(store);
+    let config = MemoryConfig::default()
+        .with_partitions(terms.partitions)
+        .with_on_forget(move |run| {
+            for (_, space) in belongings() {
+                store.clear_range(&Range::prefix(&space.pack(&(run.as_uuid(),))));
+            }
+        });
+    MemoryJournal::new(match terms.retention {
+        Some((runs, age)) => config
+            .with_max_settled(usize::try_from(runs).unwrap_or(usize::MAX))
+            .with_max_age(age),
+        None => config,
+    })
+}
+
 /// Keeps runs in the store that keeps everything else.
 #[cfg(any(feature = "embedded", feature = "redis"))]
-async fn on(store: Arc<dyn StateStore>, partitions: PartitionCount) -> Result<StatePorts, Error> {
-    let config = StoreJournalConfig::default().with_partitions(partitions);
+async fn on(store: Arc<dyn StateStore>, config: StoreJournalConfig) -> Result<StatePorts, Error> {
     let journal = StoreJournal::open(Arc::clone(&store), config).await?;
     Ok((Arc::new(journal), store))
 }

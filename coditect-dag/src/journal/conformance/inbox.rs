@@ -259,7 +259,7 @@ pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
         .iter()
         .map(|entry| match &entry.request {
             Request::Command(command) => command.clone(),
-            Request::Submit(_) => panic!("it was submitted once"),
+            other => panic!("it was submitted once, and not {other:?}"),
         })
         .collect();
     assert_eq!(came, commands);

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{Subject, submission};
-use crate::RunId;
 use crate::journal::{Partition, RecordKind, RunFilter, RunState, Settlement, Submission};
+use crate::{RunId, Timestamp};
 
 async fn listed(subject: &Subject, filter: RunFilter) -> Vec<RunId> {
     let runs = subject.other.list(filter).await.expect("runs are listed");
@@ -101,6 +101,37 @@ pub async fn r18_a_list_meets_every_condition(subject: Subject) {
         ..RunFilter::default()
     };
     assert_eq!(listed(&subject, nowhere).await, []);
+}
+
+/// A list by age has the runs that were submitted in a span, its begin included and its end not.
+pub async fn r18_a_list_is_of_an_age(subject: Subject) {
+    let mut runs = Vec::new();
+    for at in [10, 20, 30, 40] {
+        let at = Timestamp::from_millis(at);
+        let old = Submission { at, ..submission() };
+        runs.extend(accept_all(&subject, [old.with_tenant("a")]).await);
+    }
+    let span = |from: Option<u64>, until: Option<u64>| RunFilter {
+        tenant: Some("a".into()),
+        from: from.map(Timestamp::from_millis),
+        until: until.map(Timestamp::from_millis),
+        ..RunFilter::default()
+    };
+    let sorted = |runs: &[RunId]| {
+        let mut runs = runs.to_vec();
+        runs.sort_unstable();
+        runs
+    };
+    for (from, until, expected) in [
+        (None, None, &runs[..]),
+        (Some(20), None, &runs[1..]),
+        (None, Some(20), &runs[..1]),
+        (Some(20), Some(40), &runs[1..3]),
+        (Some(41), None, &[]),
+    ] {
+        let found = listed(&subject, span(from, until)).await;
+        assert_eq!(found, sorted(expected), "{from:?}..{until:?}");
+    }
 }
 
 /// A list in pages is the same list.

@@ -19,6 +19,7 @@ mod event;
 mod inbox;
 mod life;
 mod list;
+mod moving;
 mod ownership;
 mod reading;
 
@@ -27,6 +28,7 @@ pub use event::*;
 pub use inbox::*;
 pub use life::*;
 pub use list::*;
+pub use moving::*;
 pub use ownership::*;
 pub use reading::*;
 
@@ -207,6 +209,7 @@ macro_rules! journal_conformance {
             r16_outputs_outlive_snapshots_and_the_latest_counts
             r17_open_runs_and_inbox_name_each_run_once
             r18_a_list_meets_every_condition
+            r18_a_list_is_of_an_age
             r18_a_list_has_pages
             r18_a_paused_run_is_listed_as_paused
             r19_events_have_no_gaps
@@ -214,6 +217,9 @@ macro_rules! journal_conformance {
             r20_watches_see_a_run_settle
             r20_a_run_may_be_watched_before_it_is_submitted
             r20_watches_see_arrivals_in_the_inbox
+            r21_an_imported_run_is_the_one_it_was
+            r21_an_open_run_is_gone_on_with
+            r21_what_is_known_stays_as_it_is
         );
     };
     (@each $test:tt $factory:tt $($rule:ident)*) => {

@@ -1,7 +1,10 @@
 //! How many partitions a journal in memory has, and what it may forget.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::RunId;
 use crate::journal::PartitionCount;
 
 /// Says what a [`MemoryJournal`](super::MemoryJournal) keeps.
@@ -17,6 +20,25 @@ pub struct MemoryConfig {
     pub(super) max_age: Duration,
     pub(super) events_behind_snapshot: usize,
     pub(super) max_tasks: u32,
+    pub(super) on_forget: OnForget,
+}
+
+/// Is told of each run that is forgotten.
+#[derive(Clone, Default)]
+pub(super) struct OnForget(Option<Arc<dyn Fn(RunId) + Send + Sync>>);
+
+impl OnForget {
+    pub(super) fn tell(&self, run: RunId) {
+        if let Some(told) = &self.0 {
+            told(run);
+        }
+    }
+}
+
+impl fmt::Debug for OnForget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnForget").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Default for MemoryConfig {
@@ -28,6 +50,7 @@ impl Default for MemoryConfig {
             max_age: Duration::from_secs(24 * 60 * 60),
             events_behind_snapshot: 4_096,
             max_tasks: 1 << 24,
+            on_forget: OnForget::default(),
         }
     }
 }
@@ -65,6 +88,13 @@ impl MemoryConfig {
     #[must_use]
     pub const fn with_events_behind_snapshot(mut self, records: usize) -> Self {
         self.events_behind_snapshot = records;
+        self
+    }
+
+    /// Calls `told` with each run that was just forgotten, for what belongs to it elsewhere. It must not block.
+    #[must_use]
+    pub fn with_on_forget(mut self, told: impl Fn(RunId) + Send + Sync + 'static) -> Self {
+        self.on_forget = OnForget(Some(Arc::new(told)));
         self
     }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::RunId;
 
 mod config;
+mod import;
 mod inbox;
 mod key;
 mod partition;
@@ -201,6 +202,7 @@ impl MemoryJournal {
         drop(state);
         let Some(forgotten) = forgotten else { return };
         self.keys.lock().remove(&forgotten.submission);
+        self.config.on_forget.tell(candidate.run);
     }
 
     fn list_now(&self, filter: &RunFilter) -> Vec<RunSummary> {

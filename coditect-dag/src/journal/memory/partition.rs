@@ -13,7 +13,7 @@ use super::run::KeptRun;
 use crate::RunId;
 use crate::journal::{
     Batch, Command, Error, ErrorKind, FencingToken, Hint, PartitionLease, Record, RecordKind,
-    Request, Submission, Watch,
+    Request, RunLog, Submission, Watch,
 };
 
 #[derive(Debug, Default)]
@@ -36,6 +36,13 @@ pub(super) struct PartitionState {
 pub(super) struct Appended {
     pub(super) hints: Vec<Hint>,
     pub(super) settled: Vec<Candidate>,
+}
+
+/// Is what is to be done after an import when the partition's lock is released.
+#[derive(Debug)]
+pub(super) struct Imported {
+    pub(super) hint: Option<Hint>,
+    pub(super) settled: Option<Candidate>,
 }
 
 /// Says whether a run was accepted by this submission or before.
@@ -95,6 +102,38 @@ impl PartitionState {
         Ok(Accepted::New(kept.hint.clone()))
     }
 
+    /// Takes in a run with its records; returns it, to be forgotten some day, if it has settled.
+    pub(super) fn import(&mut self, log: &RunLog, max_tasks: u32) -> Result<Imported, Error> {
+        let run = log.submission.run;
+        let Entry::Vacant(vacant) = self.runs.entry(run) else {
+            return Err(Error::new(ErrorKind::Conflict, "the run is known here"));
+        };
+        let mut settled = false;
+        for record in &log.tail {
+            check_record(&record.kind, &mut settled, max_tasks)?;
+        }
+        let submission = Arc::clone(&log.submission);
+        let hint = self.early.remove(&run);
+        let kept = vacant.insert(Box::new(KeptRun::new(Arc::clone(&submission), hint)));
+        for record in &log.tail {
+            kept.push(record.clone());
+        }
+        let hint = kept.hint.clone();
+        if kept.is_settled() {
+            kept.unclaimed = false;
+            let settled = Some(Candidate::new(run, kept));
+            return Ok(Imported { hint, settled });
+        }
+        kept.waiting = 1;
+        let request = match log.tail.is_empty() {
+            true => Request::Submit(submission),
+            false => Request::Import,
+        };
+        self.inbox.push(run, request);
+        let settled = None;
+        Ok(Imported { hint, settled })
+    }
+
     pub(super) fn send(&mut self, run: RunId, command: Command) -> Result<(), Error> {
         let kept = self.runs.get_mut(&run).ok_or_else(unknown_run)?;
         kept.waiting += 1;
@@ -133,7 +172,7 @@ impl PartitionState {
                 && let Some(kept) = self.runs.get_mut(&run)
             {
                 kept.waiting -= 1;
-                kept.unclaimed &= !matches!(request, Request::Submit(_));
+                kept.unclaimed &= !matches!(request, Request::Submit(_) | Request::Import);
             }
         }
         let mut records = batch.drain_records();

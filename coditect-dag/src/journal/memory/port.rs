@@ -32,6 +32,10 @@ impl RunJournal for MemoryJournal {
         Ok(())
     }
 
+    async fn import(&self, log: RunLog) -> Result<(), Error> {
+        self.import_now(&log)
+    }
+
     async fn run(&self, run: RunId) -> Result<Option<RunSummary>, Error> {
         let state = self.slot_of(run).state.lock();
         Ok(state.runs.get(&run).map(|kept| kept.summary.clone()))

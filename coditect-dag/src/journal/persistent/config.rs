@@ -19,6 +19,8 @@ pub struct StoreJournalConfig {
     pub(super) max_settled: u64,
     pub(super) max_age: Duration,
     pub(super) events_behind_snapshot: u64,
+    pub(super) belongings: Vec<Subspace>,
+    pub(super) sole_user: bool,
 }
 
 impl Default for StoreJournalConfig {
@@ -29,6 +31,8 @@ impl Default for StoreJournalConfig {
             max_settled: 100_000,
             max_age: Duration::from_secs(7 * 24 * 60 * 60),
             events_behind_snapshot: 4_096,
+            belongings: Vec::new(),
+            sole_user: false,
         }
     }
 }
@@ -67,6 +71,24 @@ impl StoreJournalConfig {
     #[must_use]
     pub const fn with_events_behind_snapshot(mut self, records: u64) -> Self {
         self.events_behind_snapshot = records;
+        self
+    }
+
+    /// Removes with each run that is forgotten what lies in this part of the store under the run's id, as
+    /// [`Subspace::child`] of its UUID names it; may be called several times.
+    ///
+    /// What belongs to a run and is not the journal's own, such as what its agents share, so goes when the run does.
+    #[must_use]
+    pub fn with_belongings(mut self, space: Subspace) -> Self {
+        self.belongings.push(space);
+        self
+    }
+
+    /// Says that nobody else uses the store, as where it is a locked file: whoever owned a partition when the journal was
+    /// last open is dead, and its lease ends with [`StoreJournal::open`](super::StoreJournal::open).
+    #[must_use]
+    pub const fn with_sole_user(mut self) -> Self {
+        self.sole_user = true;
         self
     }
 

@@ -16,9 +16,31 @@ pub(super) struct EntryRow {
     pub(super) run: RunId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command: Option<Command>,
+    /// Whether the run came with records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    imported: bool,
 }
 
 impl EntryRow {
+    pub(super) const fn submission(run: RunId) -> Self {
+        Self {
+            run,
+            command: None,
+            imported: false,
+        }
+    }
+
+    pub(super) const fn import(run: RunId) -> Self {
+        let imported = true;
+        let command = None;
+        Self {
+            run,
+            command,
+            imported,
+        }
+    }
+
+    /// Says whether it brings the run itself.
     pub(super) const fn is_submission(&self) -> bool {
         self.command.is_none()
     }
@@ -30,10 +52,9 @@ impl StoreJournal {
         &self,
         tx: &mut dyn Transaction,
         partition: Partition,
-        run: RunId,
-        command: Option<Command>,
+        entry: EntryRow,
     ) -> Result<()> {
-        let row = head::encode(&EntryRow { run, command })?;
+        let row = head::encode(&entry)?;
         tx.set_stamped_key(self.keys.new_entry(partition), row)?;
         let stamp = coditect_state::Stamped::new("", 0, "");
         tx.set_stamped_value(&self.keys.arrivals(partition), stamp)
@@ -50,7 +71,11 @@ impl StoreJournal {
             if tx.get(&self.keys.submission(run)).await?.is_none() {
                 return Err(unknown_run());
             }
-            self.arrive(&mut *tx, self.home(run), run, Some(command.clone()))
+            let entry = EntryRow {
+                command: Some(command.clone()),
+                ..EntryRow::submission(run)
+            };
+            self.arrive(&mut *tx, self.home(run), entry)
         };
         Ok(self.store.transact(send).await?)
     }
@@ -73,9 +98,11 @@ impl StoreJournal {
                     let seq = self.keys.entry_seq(&entry.key);
                     let seq =
                         seq.ok_or_else(|| corrupt("an inbox has a foreign key", "no stamp"))?;
-                    let EntryRow { run, command } = head::decode(&entry.value)?;
-                    let request = match command {
+                    let row: EntryRow = head::decode(&entry.value)?;
+                    let run = row.run;
+                    let request = match row.command {
                         Some(command) => Request::Command(command),
+                        None if row.imported => Request::Import,
                         None => {
                             let submission = self.submission(&mut *tx, run).await?;
                             Request::Submit(Arc::new(submission.ok_or_else(unknown_run)?))

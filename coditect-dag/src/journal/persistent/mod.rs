@@ -15,10 +15,12 @@
 //! runs in memory, for as long as a counter in the store says that nobody else has appended.
 
 mod append;
+mod archive;
 mod blob;
 mod config;
 mod error;
 mod head;
+mod import;
 mod inbox;
 mod key;
 mod line;
@@ -44,8 +46,9 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+pub use self::archive::{Belonging, RunArchive};
 pub use self::config::StoreJournalConfig;
-use self::error::abort;
+use self::error::{abort, corrupt};
 use self::key::Keys;
 use self::owner::Owned;
 use self::watch::Watched;
@@ -119,10 +122,8 @@ impl StoreJournal {
                 return tx.set_json(key, &FormatRow { format, partitions });
             };
             if row.format > FORMAT {
-                return Err(abort(
-                    ErrorKind::Corrupt,
-                    "the journal was written by a newer release",
-                ));
+                let text = format!("it has format {}, this one knows {FORMAT}", row.format);
+                return Err(corrupt("the journal was written by a newer release", text));
             }
             if row.partitions != partitions {
                 return Err(abort(
@@ -133,13 +134,17 @@ impl StoreJournal {
             Ok(())
         };
         store.transact(agree).await?;
-        Ok(Self {
+        let journal = Self {
             store,
             keys,
             config,
             owned: Mutex::default(),
             watched: Watched::default(),
-        })
+        };
+        if journal.config.sole_user {
+            journal.end_leases().await?;
+        }
+        Ok(journal)
     }
 
     fn check_partition(&self, partition: Partition) -> Result<(), Error> {

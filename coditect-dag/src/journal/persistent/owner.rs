@@ -108,6 +108,23 @@ impl StoreJournal {
         Ok(())
     }
 
+    /// Ends every lease. Tokens go on growing, so that a former owner stays refused.
+    pub(super) async fn end_leases(&self) -> std::result::Result<(), Error> {
+        let end = |mut tx: Tx| async move {
+            for partition in self.config.partitions.partitions() {
+                let key = &self.keys.owner(partition);
+                if let Some(row) = tx.get_json::<OwnerRow>(key).await?
+                    && row.held
+                {
+                    tx.set_json(key, &OwnerRow { held: false, ..row })?;
+                    tx.clear(&self.keys.expiry(partition))?;
+                }
+            }
+            Ok(())
+        };
+        Ok(self.store.transact(end).await?)
+    }
+
     /// Makes a transaction commit only if the lease is the current one at that moment.
     pub(super) async fn check_owner(
         &self,

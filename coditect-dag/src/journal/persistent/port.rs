@@ -26,6 +26,10 @@ impl RunJournal for StoreJournal {
         self.send_command(run, command).await
     }
 
+    async fn import(&self, log: RunLog) -> Result<(), Error> {
+        self.import_run(log).await
+    }
+
     async fn run(&self, run: RunId) -> Result<Option<RunSummary>, Error> {
         self.read_run(run).await
     }

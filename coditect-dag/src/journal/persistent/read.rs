@@ -139,6 +139,13 @@ impl StoreJournal {
             if last.get() - snapshot_upto.get() != records.len() as u64 {
                 return Err(corrupt("a run's log has a gap", format!("before {last}")));
             }
+            let head = tx.get(&self.keys.head(run)).await?;
+            let head = head.ok_or_else(|| corrupt("a run has no head", "its key is missing"))?;
+            let (head, _) = Head::decode(run, &head)?;
+            if head.summary.last != last {
+                let text = format!("it ends at {last} and not at {}", head.summary.last);
+                return Err(corrupt("a run's log is too short", text));
+            }
             Ok(Some(RunLog {
                 submission: submission.into(),
                 snapshot,

@@ -133,7 +133,9 @@ impl StoreJournal {
         run: RunId,
     ) -> std::result::Result<(), Error> {
         let mark = &self.keys.doomed(lease.partition(), run);
-        for range in self.keys.contents(run) {
+        let belongings = self.config.belongings.iter();
+        let belongings = belongings.map(|space| Range::prefix(&space.pack(&(run.as_uuid(),))));
+        for range in self.keys.contents(run).into_iter().chain(belongings) {
             let mut next = Some(range);
             while let Some(range) = next.take() {
                 let range = &range;

@@ -1,12 +1,12 @@
 //! Accepting a run: the submission, its indexes and its entry in the inbox, in one transaction.
 
-use bytes::Bytes;
 use coditect_state::{Result, StateStoreExt, Transaction, TransactionExt, Tx};
 
 use super::blob::{self, Belongs};
 use super::error::{abort, corrupt};
 use super::head::{Head, encode_submission};
-use super::key::{entry_of, run_of};
+use super::inbox::EntryRow;
+use super::key::run_of;
 use super::{INLINE, StoreJournal};
 use crate::Timestamp;
 use crate::journal::{Error, ErrorKind, RunState, Submission, Submitted};
@@ -77,19 +77,10 @@ impl StoreJournal {
             }
             tx.clear(&doomed)?;
         }
-        if let Some(key) = &key {
-            tx.set(key, Bytes::copy_from_slice(run.as_uuid().as_bytes()))?;
-        }
         tx.set(&self.keys.submission(run), encode_submission(submission)?)?;
         tx.set(&self.keys.head(run), Head::new(submission).encode()?)?;
-        let state = self.keys.in_state(RunState::Submitted);
-        tx.set(&entry_of(&state, run), Bytes::new())?;
-        tx.set(&entry_of(&self.keys.of_tenant(tenant), run), Bytes::new())?;
-        for (name, value) in &submission.labels {
-            let label = self.keys.with_label(name, value);
-            tx.set(&entry_of(&label, run), Bytes::new())?;
-        }
-        self.arrive(tx, home, run, None)?;
+        self.enter(tx, submission, RunState::Submitted)?;
+        self.arrive(tx, home, EntryRow::submission(run))?;
         let existed = false;
         Ok(Submitted { run, existed })
     }

@@ -2,6 +2,7 @@
 
 mod content;
 mod keeping;
+mod moving;
 
 use coditect_state::{EmbeddedStore, MemoryStore};
 

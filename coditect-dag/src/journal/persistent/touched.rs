@@ -80,7 +80,7 @@ impl Touched {
         Ok(())
     }
 
-    fn write_chunk(&mut self, tx: &mut dyn Transaction, keys: &Keys) -> Result<()> {
+    pub(super) fn write_chunk(&mut self, tx: &mut dyn Transaction, keys: &Keys) -> Result<()> {
         if !self.chunk.is_empty() {
             let chunk = std::mem::take(&mut self.chunk);
             tx.set(&keys.chunk(self.run, self.first), chunk.into())?;

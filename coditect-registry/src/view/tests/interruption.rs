@@ -43,6 +43,19 @@ impl Registry for Scripted {
         Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
     }
 
+    async fn elect(
+        &self,
+        _: &crate::Role,
+        _: crate::Incarnation,
+        _: Duration,
+    ) -> Result<Option<crate::FencingToken>> {
+        Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
+    }
+
+    async fn resign(&self, _: &crate::Role, _: crate::Incarnation) -> Result<()> {
+        Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
+    }
+
     async fn deregister(&self, _: &Registration) -> Result<()> {
         Err(Error::new(ErrorKind::Unavailable, "not part of the script"))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coditect_state::Range;
+use coditect_state::key::Subspace;
 use tokio::time::advance;
 
 use super::*;
@@ -207,6 +208,8 @@ async fn another_number_of_partitions_and_a_newer_format_are_refused() {
     store.transact(newer).await.unwrap();
     let error = StoreJournal::open(store, config()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let why = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(why.as_deref(), Some("it has format 2, this one knows 1"));
 }
 
 #[tokio::test]
@@ -233,4 +236,63 @@ async fn runs_outlive_the_process() {
         journal.append(&lease, &mut batch).await.unwrap();
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_a_run_goes_when_it_does() {
+    let board = Subspace::new(&("board",));
+    let config = at_most(100).with_max_age(Duration::from_secs(60));
+    let fixture = Fixture::new(config.with_belongings(board.clone())).await;
+    let old = fixture.settle("a").await;
+    advance(Duration::from_secs(50)).await;
+    let young = fixture.settle("b").await;
+    let key = |run: RunId| board.pack(&(run.as_uuid(), "name"));
+    for run in [old, young] {
+        let key = &key(run);
+        let put = |mut tx: Tx| async move { tx.set(key, Bytes::from_static(b"1")) };
+        fixture.store.transact(put).await.unwrap();
+    }
+    let has = async |run: RunId| {
+        let key = &key(run);
+        let get = |mut tx: Tx| async move { tx.get(key).await };
+        fixture.store.transact(get).await.unwrap().is_some()
+    };
+    fixture.renew().await;
+    assert!(has(old).await && has(young).await);
+    advance(Duration::from_secs(20)).await;
+    fixture.renew().await;
+    assert_eq!((fixture.keeps(old).await, has(old).await), (false, false));
+    assert_eq!((fixture.keeps(young).await, has(young).await), (true, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sole_user_need_not_wait_for_the_leases_of_the_dead() {
+    let fixture = Fixture::new(at_most(100)).await;
+    let run = fixture.submit("a").await;
+    let config = StoreJournalConfig::default();
+    let other = StoreJournal::open(fixture.store.clone(), config.clone()).await;
+    let claim = other
+        .unwrap()
+        .claim(HOME, "b", Duration::from_secs(1))
+        .await;
+    assert!(claim.unwrap().is_none());
+    let sole = StoreJournal::open(fixture.store.clone(), config.with_sole_user()).await;
+    let claim = sole.unwrap().claim(HOME, "b", Duration::from_secs(1)).await;
+    assert!(claim.unwrap().unwrap().token() > fixture.lease.token());
+    let mut batch = Batch::new();
+    batch.push(run, RecordKind::Started.at(Timestamp::EPOCH));
+    let append = fixture.journal.append(&fixture.lease, &mut batch).await;
+    assert_eq!(append.unwrap_err().kind(), ErrorKind::Fenced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_lost_its_end_is_reported() {
+    let fixture = Fixture::new(at_most(100)).await;
+    let run = fixture.settle("a").await;
+    assert!(fixture.journal.load(run).await.unwrap().is_some());
+    let first = &fixture.journal.keys.chunk(run, Seq::new(1));
+    let cut = |mut tx: Tx| async move { tx.clear(first) };
+    fixture.store.transact(cut).await.unwrap();
+    let error = fixture.journal.load(run).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
 }
