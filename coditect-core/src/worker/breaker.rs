@@ -254,7 +254,8 @@ fn shown(attempted: &Attempted) -> Option<bool> {
             | FailureKind::Unserved
             | FailureKind::Lost
             | FailureKind::Cancelled
-            | FailureKind::Upstream => None,
+            | FailureKind::Upstream
+            | FailureKind::Rejected => None,
         },
     }
 }
