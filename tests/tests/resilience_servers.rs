@@ -8,3 +8,6 @@
 mod outage;
 #[path = "resilience_servers/shared.rs"]
 mod shared;
+
+/// One after the other: what they measure would be felt by each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
