@@ -75,9 +75,15 @@ pub async fn submit(runtime: &Runtime, number: u64) -> Result<RunHandle<Vec<u64>
     submit.label(NUMBER, number.to_string()).await
 }
 
-/// A runtime on a state and perhaps a bus: `STATE`, or `STATE BUS`.
+/// What a place ends with where leases are to last as long as they usually do.
+pub const USUAL: &str = " usual";
+
+/// A runtime on a state and perhaps a bus: `STATE`, `STATE BUS`, or `STATE BUS usual` for the usual leases.
 pub fn on(places: &str) -> RuntimeBuilder {
-    let builder = Runtime::builder().leases(LEASE, LEASE);
+    let (places, builder) = match places.strip_suffix(USUAL) {
+        Some(places) => (places, Runtime::builder()),
+        None => (places, Runtime::builder().leases(LEASE, LEASE)),
+    };
     match places.split_once(' ') {
         Some((state, bus)) => builder.state(state).bus(bus),
         None => builder.state(places),

@@ -1,9 +1,10 @@
 //! Large content and large runs: kept once, given back whole, loaded without a gap.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_state::Range;
+use coditect_state::{Committed, Range, StateObserver};
 
 use super::*;
 use crate::journal::{Batch, PartitionLease, RecordKind, RunJournal, Seq, Settlement, Submission};
@@ -17,7 +18,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
+        Self::on(Arc::new(MemoryStore::new())).await
+    }
+
+    async fn on(store: Arc<MemoryStore>) -> Self {
         let config = StoreJournalConfig::default().with_events_behind_snapshot(0);
         let journal = StoreJournal::open(store.clone(), config).await.unwrap();
         let claim = journal.claim(Partition::new(0), "a", Duration::from_secs(3_600));
@@ -134,6 +138,38 @@ async fn a_run_takes_less_than_a_kilobyte_a_task() {
     }
     let bytes = (fixture.size().await - before) / 10_000;
     assert!(bytes < 300, "{bytes} bytes a task");
+}
+
+/// Counts the bytes that commits write.
+#[derive(Debug, Default)]
+struct Written(AtomicUsize);
+
+impl StateObserver for Written {
+    fn committed(&self, committed: &Committed) {
+        self.0.fetch_add(committed.bytes, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn what_an_append_adds_does_not_grow_with_the_run() {
+    let written = Arc::new(Written::default());
+    let store = MemoryStore::builder().with_observer(written.clone());
+    let fixture = Fixture::on(Arc::new(store.build())).await;
+    let run = fixture.submit("{}").await;
+    let mut appended = Vec::new();
+    for first in (0..20_000).step_by(50) {
+        let before = written.0.load(Ordering::SeqCst);
+        let of_task = |task| [dispatched(task), succeeded(task, "1")];
+        let kinds = (first..first + 50).flat_map(of_task);
+        fixture.append(run, kinds).await;
+        appended.push(written.0.load(Ordering::SeqCst) - before);
+    }
+    let (first, last) = (appended[0], appended[appended.len() - 1]);
+    // Positions and numbers of tasks have more digits by then.
+    assert!(
+        first > 0 && last < first * 5 / 4,
+        "{first} bytes became {last}"
+    );
 }
 
 #[tokio::test]
