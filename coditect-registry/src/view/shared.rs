@@ -13,7 +13,7 @@ use super::index::Index;
 use super::picked::Picked;
 use super::pool::Unprepared;
 use crate::{
-    Candidate, CapabilityName, Change, Ejection, Event, Observer, Requirement, Selector, TenantId,
+    Candidate, CapabilityName, Ejection, Event, Observer, Requirement, Selector, TenantId,
 };
 
 pub(super) struct Shared {

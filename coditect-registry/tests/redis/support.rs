@@ -100,7 +100,9 @@ pub(crate) async fn until_added(watch: &mut Watch, instance: &Instance) -> Event
         let event = next(watch).await.expect("the watch goes on");
         let is_there = match &event.change {
             Change::Added(record) => record.instance == *instance,
-            Change::Resync(records) | Change::Reset(records) => records.iter().any(|it| it.instance == *instance),
+            Change::Resync(records) | Change::Reset(records) => {
+                records.iter().any(|it| it.instance == *instance)
+            }
             _ => false,
         };
         if is_there {
