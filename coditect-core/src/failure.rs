@@ -37,6 +37,8 @@ pub enum FailureKind {
     Cancelled,
     /// A task that this one needs did not succeed.
     Upstream,
+    /// Somebody was asked to [approve](crate::Approval), and did not.
+    Rejected,
 }
 
 impl FailureKind {

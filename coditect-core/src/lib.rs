@@ -55,6 +55,7 @@
 //! | combine many results | [`aggregate`]: ready-made ones and [`ResultAggregator`] |
 //! | say how a task is run: priority, timeout, retries | [`PlanBuilder::configure`] with [`TaskSettings`] |
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
+//! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |
 //! | set a process up and end it in peace | [`RuntimeBuilder`], [`Runtime::shutdown_on_signal`] |
@@ -96,12 +97,13 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::failure::{Failure, FailureKind};
 pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
 pub use crate::plan::{
-    Call, FailurePolicy, IntoInput, Plan, PlanBuilder, TaskRef, TaskSettings, call,
+    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Plan, PlanBuilder, Signal,
+    TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;
 pub use crate::run::{
     EventStream, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit, TaskInfo,
-    TaskReport,
+    TaskReport, Waiting,
 };
 pub use crate::runtime::{
     BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,

@@ -4,7 +4,7 @@ pub use crate::aggregate::{
     collect_all, collect_succeeded, first_success, majority_vote, quorum, reduce,
 };
 pub use crate::{
-    Agent, AgentCard, AgentError, Aggregation, Call, FailurePolicy, Orchestrator, Plan, Priority,
-    ResultAggregator, RunEventKind, RunHandle, Runtime, TaskContext, TaskOutcome, TaskRef, Verdict,
-    agent, call, orchestrator,
+    Agent, AgentCard, AgentError, Aggregation, Approval, Call, Decision, FailurePolicy,
+    Orchestrator, Plan, Priority, ResultAggregator, RunEventKind, RunHandle, Runtime, Signal,
+    TaskContext, TaskOutcome, TaskRef, Verdict, agent, call, orchestrator,
 };

@@ -1,4 +1,4 @@
-//! Child requests: a handler asks another agent and waits without a slot.
+//! Child runs: a handler asks another agent, or has a plan carried out, and waits without a slot.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -13,17 +13,65 @@ use crate::agent::AgentError;
 use crate::error::Error;
 use crate::failure::FailureKind;
 use crate::plan::{Call, Plan};
-use crate::run::{RunHandle, SubmitOptions};
+use crate::run::{Parent, RunHandle, SubmitOptions};
 
 /// How many requests may be nested in each other, so that agents that call in circles come to an end.
 const MAX_NESTED: u32 = 16;
 
 /// Why a child is cancelled whose parent stops.
-const LEFT: &str = "the task that asked was cancelled";
+pub(crate) const LEFT: &str = "the task that asked was cancelled";
 
-/// A question to another agent, asked when it is awaited.
+impl TaskContext {
+    /// Has a plan carried out as a child run and waits for its result, giving up this task's slot meanwhile.
+    ///
+    /// A plan that this task *answers* with becomes part of its own run; a child run is a run of its own, whose result
+    /// the handler can go on with. It is keyed by this task and `name`, as a [`request`](Self::request) is, and the same
+    /// holds for it: a later attempt of this task meets the first one's child and its result, the child has no later
+    /// deadline, and it is cancelled with this attempt or when this run ends without it.
+    ///
+    /// [`RunHandle::children`] lists the children of a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// const COUNT: Call<String, u64> = Call::new("count");
+    ///
+    /// async fn longest(context: TaskContext, lines: Vec<String>) -> Result<u64, AgentError> {
+    ///     let mut plan = Plan::builder();
+    ///     let counts: Vec<_> = lines
+    ///         .into_iter()
+    ///         .enumerate()
+    ///         .map(|(number, line)| plan.task(number.to_string(), &COUNT, line))
+    ///         .collect();
+    ///     let counts = context.child("counts", plan.output::<Vec<u64>>(counts)?).await?;
+    ///     Ok(counts.into_iter().max().unwrap_or(0))
+    /// }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// # let count = async |text: String| Ok::<_, AgentError>(text.split_whitespace().count() as u64);
+    /// # let runtime = Runtime::builder()
+    /// #     .agent(agent("count", count))
+    /// #     .agent(agent("longest", longest))
+    /// #     .start()
+    /// #     .await?;
+    /// # let lines = vec!["to be".to_owned(), "or not to be".to_owned()];
+    /// # assert_eq!(runtime.run(&call::<_, u64>("longest"), lines).await?, 4);
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn child<O>(&self, name: &str, plan: Plan<O>) -> ChildRequest<O> {
+        ChildRequest {
+            context: self.clone(),
+            name: name.to_owned(),
+            plan: Ok(plan),
+        }
+    }
+}
+
+/// A question to another agent, or a plan to be carried out, begun when it is awaited.
 ///
-/// Made by [`TaskContext::request`].
+/// Made by [`TaskContext::request`] and [`TaskContext::child`].
 #[must_use = "a request is made when it is awaited"]
 pub struct ChildRequest<O> {
     context: TaskContext,
@@ -63,6 +111,10 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
             tenant: Some(Arc::clone(&scope.tenant)),
             deadline: context.inner.deadline,
             depth: scope.depth + 1,
+            parent: Some(Parent {
+                run: parent,
+                task: context.inner.task,
+            }),
             trace: context.trace(),
             ..SubmitOptions::default()
         };

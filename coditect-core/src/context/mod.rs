@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::belonging::belongings;
 pub use self::child::ChildRequest;
+pub(crate) use self::child::LEFT;
 pub use self::progress::Progress;
 pub(crate) use self::progress::{ProgressOutlet, ProgressPublisher};
 

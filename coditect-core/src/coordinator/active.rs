@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coditect_bus::QueueName;
-use coditect_dag::{Attempt, Class, TaskId, Timestamp};
+use coditect_dag::{Attempt, Class, RunId, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ pub(super) struct ActiveRun {
     pub(super) scope: RunScope,
     pub(super) tenant: Arc<str>,
     pub(super) deadline: Option<Timestamp>,
+    /// The run of the task that started this one.
+    pub(super) parent: Option<RunId>,
     /// Attempts that were handed out and have not ended.
     pub(super) flights: FxHashMap<TaskId, Flight>,
     /// Fires when the run has ended, or its owner has: what is made for it is no longer needed.
@@ -60,6 +62,7 @@ impl ActiveRun {
             scope,
             tenant,
             deadline,
+            parent: None,
             flights: FxHashMap::default(),
             ended,
             queued: FxHashMap::default(),

@@ -220,7 +220,7 @@ impl Owner {
             key: Arc::clone(&machine.task(task).key),
             tenant: Arc::clone(&active.tenant),
             requirement: class.requirement.clone(),
-            priority: settings.priority.unwrap_or(machine.priority()),
+            priority: machine.priority(task),
             timeout: settings.timeout_span(),
             deadline: machine
                 .deadline(task)

@@ -26,6 +26,7 @@ impl Owner {
             Conclusion::Result(result) => self.concluded(run, scope, result),
             Conclusion::Finish(aggregator) => {
                 let attempt = active.machine.attempt_of(scope);
+                let opening = active.machine.openings();
                 let finished = self.to_finished.clone();
                 let make = async move {
                     let made = AssertUnwindSafe(aggregator.finish()).catch_unwind().await;
@@ -34,6 +35,7 @@ impl Owner {
                         run,
                         scope,
                         attempt,
+                        opening,
                         result,
                     };
                     // An owner that is gone has no use for it.
@@ -52,12 +54,13 @@ impl Owner {
             run,
             scope,
             attempt,
+            opening,
             result,
         } = finished;
-        let current = self
-            .runs
-            .get(&run)
-            .is_some_and(|active| active.machine.attempt_of(scope) == attempt);
+        let current = self.runs.get(&run).is_some_and(|active| {
+            let machine = &active.machine;
+            machine.attempt_of(scope) == attempt && machine.openings() == opening
+        });
         if current {
             self.concluded(run, scope, result);
         }

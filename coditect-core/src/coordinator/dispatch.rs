@@ -213,11 +213,14 @@ impl Owner {
         }
     }
 
-    /// A task waits for a slot from now on.
+    /// A task waits for a slot from now on, or for a signal.
     pub(super) fn ready(&mut self, run: RunId, task: TaskId) {
         let Some(active) = self.runs.get_mut(&run) else {
             return;
         };
+        if active.machine.wait_spec(task).is_some() {
+            return self.begin_to_wait(run, task);
+        }
         let class = active.machine.class(task);
         if let Some((_, priority)) = active.machine.scheduler().peek(class) {
             let level = usize::from(priority).min(2);

@@ -22,7 +22,8 @@ impl Owner {
     /// Sets the timer of one task, whose time counts anew.
     pub(super) fn set_deadline(&mut self, run: RunId, task: TaskId) {
         let active = self.runs.get(&run);
-        if let Some(at) = active.and_then(|active| active.machine.deadline(task)) {
+        let deadline = active.and_then(|active| active.machine.deadline(task));
+        if let Some(at) = deadline.filter(|at| *at > self.now) {
             self.timers.push(at, run, Due::TaskDeadline(task));
         }
     }
@@ -34,6 +35,7 @@ impl Owner {
                 Due::Backoff => self.backoffs(run),
                 Due::TaskDeadline(task) => self.task_deadline(run, task),
                 Due::Claim(task) => self.claim_due(run, task),
+                Due::Wait(task) => self.wait_is_over(run, task),
                 Due::RunDeadline => self.run_deadline(run),
             }
         }
@@ -69,6 +71,8 @@ impl Owner {
             .runs
             .get(&run)
             .filter(|active| !active.machine.is_settled())
+            // A run that was opened again has more time than this timer knows.
+            .filter(|active| active.deadline.is_some_and(|deadline| deadline <= self.now))
         else {
             return;
         };

@@ -1,9 +1,9 @@
-//! What others ask of the partition: runs to take up, runs to cancel, tasks to redrive.
+//! What others ask of the partition: runs to take up, and commands.
 
 use std::sync::Arc;
 
-use coditect_dag::journal::{Command, InboxEntry, RecordKind, Request, Settlement, Submission};
-use coditect_dag::{RunId, TaskId};
+use coditect_dag::RunId;
+use coditect_dag::journal::{InboxEntry, RecordKind, Request, Settlement, Submission};
 
 use super::owner::Owner;
 use super::record::encode_failure;
@@ -23,19 +23,22 @@ impl Owner {
             let full = entries.len() == INBOX_PAGE;
             for InboxEntry { seq, run, request } in entries {
                 self.inbox_after = seq;
-                match request {
-                    Request::Submit(submission) => self.submitted(&submission),
-                    Request::Import if self.runs.contains_key(&run) => {}
-                    Request::Import => self.restore(run).await?,
-                    Request::Command(Command::Cancel { reason, .. }) => self.cancelled(run, reason),
-                    Request::Command(Command::Redrive { task, .. }) => {
-                        self.redrive(run, task).await?
+                let done = match request {
+                    Request::Submit(submission) => {
+                        self.submitted(&submission);
+                        true
                     }
-                    Request::Command(other) => {
-                        tracing::warn!(?other, %run, "this release does not know the command");
+                    Request::Import => {
+                        if !self.runs.contains_key(&run) {
+                            self.restore(run, None).await?;
+                        }
+                        true
                     }
+                    Request::Command(command) => self.command(run, command).await?,
+                };
+                if done {
+                    self.batch.consume(seq);
                 }
-                self.batch.consume(seq);
             }
             if !full {
                 return Ok(());
@@ -68,7 +71,7 @@ impl Owner {
         }
     }
 
-    fn cancelled(&mut self, run: RunId, reason: Arc<str>) {
+    pub(super) fn cancelled(&mut self, run: RunId, reason: Arc<str>) {
         if self.stuck.contains(&run) {
             return self.settle_stuck(run, Settlement::Cancelled { reason });
         }
@@ -83,32 +86,5 @@ impl Owner {
             return self.settle(run, Settlement::Cancelled { reason });
         }
         self.must(run, RecordKind::RunCancelled { reason });
-    }
-
-    async fn redrive(&mut self, run: RunId, task: TaskId) -> Result<(), Error> {
-        if !self.runs.contains_key(&run) {
-            self.restore(run).await?;
-        }
-        let known = self
-            .runs
-            .get(&run)
-            .is_some_and(|active| task.index() < active.machine.scheduler().len());
-        if known {
-            match self.record(run, RecordKind::Redriven { task }) {
-                Ok(true) => self.set_deadline(run, task),
-                Ok(false) => tracing::warn!(%run, %task, "the task cannot be redriven any more"),
-                Err(failure) => {
-                    tracing::warn!(%run, %task, %failure, "the task cannot be redriven")
-                }
-            }
-        }
-        if self
-            .runs
-            .get(&run)
-            .is_some_and(|active| active.machine.is_settled())
-        {
-            self.runs.remove(&run);
-        }
-        Ok(())
     }
 }

@@ -12,8 +12,10 @@ mod due;
 mod hearing;
 mod inbox;
 mod lane;
+mod life;
 mod listeners;
 mod machine;
+mod orphan;
 mod outbox;
 mod outcome;
 mod outputs;
@@ -27,6 +29,7 @@ mod scope;
 mod sweep;
 mod timer;
 mod unserved;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +43,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
-pub(crate) use self::machine::{Effect, RunMachine, decode_failure};
+pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
 use self::owner::{Lost, Owner};
 pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;

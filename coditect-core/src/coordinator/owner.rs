@@ -9,6 +9,7 @@ use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
@@ -58,6 +59,8 @@ pub(super) struct Owner {
     pub(super) wake: Arc<Notify>,
     pub(super) inbox_after: Seq,
     pub(super) next_sweep: Timestamp,
+    /// Looks whether child runs have outlived their parents.
+    pub(super) looking: Option<JoinHandle<()>>,
     /// Up to which attempt of a queue the last sweep has asked, where there were more.
     pub(super) swept: FxHashMap<QueueName, sweep::Suspect>,
     /// What this owner has sent itself and waits for.
@@ -93,6 +96,8 @@ pub(super) struct Finished {
     pub(super) scope: Option<TaskId>,
     /// The attempt of the scope's task, none for the run's own scope.
     pub(super) attempt: Attempt,
+    /// How often the run had been opened again.
+    pub(super) opening: u32,
     pub(super) result: Result<Bytes, Failure>,
 }
 
@@ -155,6 +160,7 @@ impl Owner {
             wake,
             inbox_after: Seq::ZERO,
             next_sweep: now.saturating_add(sweep::PERIOD),
+            looking: None,
             swept: FxHashMap::default(),
             echo: None,
             sources: Sources {
@@ -320,7 +326,8 @@ impl Owner {
 
     /// When the loop has to turn even if nothing happens.
     fn next_wake(&self) -> Option<Timestamp> {
-        let sweeps = self.runs.values().any(|run| !run.flights.is_empty());
+        let sweeps = |run: &ActiveRun| !run.flights.is_empty() || run.parent.is_some();
+        let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
         self.timers.next().into_iter().chain(sweep).min()
     }

@@ -17,7 +17,7 @@ impl Owner {
         let Some(active) = self.runs.get_mut(&run) else {
             return Ok(false);
         };
-        if active.machine.is_settled() && !matches!(kind, RecordKind::Redriven { .. }) {
+        if active.machine.is_settled() && !kind.reopens() {
             return Ok(false);
         }
         let record = kind.at(self.now);
@@ -49,6 +49,7 @@ impl Owner {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Act(Action::Ready { task }) => self.ready(run, task),
+                Effect::Act(Action::Reopened { task }) => self.set_deadline(run, task),
                 Effect::Act(Action::Stop { task, .. }) => self.stop(run, task),
                 Effect::Act(Action::WakeAt { at, .. }) => self.timers.push(at, run, Due::Backoff),
                 Effect::Act(Action::Settled { task, state, .. }) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_dag::journal::{RecordKind, Settlement, Submission};
+use coditect_dag::journal::{RecordKind, RunLog, Seq, Settlement, Submission};
 use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
 use serde::de::IgnoredAny;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::context::{RunScope, ScopeFields};
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::PreparedPlan;
-use crate::run::{RunSpec, RunTerms};
+use crate::run::RunSpec;
 
 impl Owner {
     /// Builds a run as it was submitted.
@@ -45,22 +45,22 @@ impl Owner {
         let classes = &mut self.classes;
         let mut intern = |requirement: &_| classes.intern(requirement, shared);
         let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
-        let RunTerms {
-            depth, deadline, ..
-        } = terms;
+        let (depth, deadline) = (terms.depth, terms.deadline);
         let scope = RunScope::new(ScopeFields {
             run: Some(run),
             tenant: Arc::clone(&submission.tenant),
             trace: terms.trace(),
             depth,
         });
-        Ok(ActiveRun::new(
+        let mut active = ActiveRun::new(
             machine,
             scope,
             Arc::clone(&submission.tenant),
             deadline,
             self.lost.child_token(),
-        ))
+        );
+        active.parent = terms.parent.map(|parent| parent.run);
+        Ok(active)
     }
 
     /// Rebuilds every open run of the partition and goes on with it.
@@ -68,21 +68,25 @@ impl Owner {
         let lease = self.lease.lock().clone();
         let journal = Arc::clone(&self.shared.ports.journal);
         for run in journal.open_runs(&lease).await? {
-            self.restore(run).await?;
+            self.restore(run, None).await?;
         }
         Ok(())
     }
 
-    /// Loads a run, replays its records, and does again whatever may not have been done.
-    pub(super) async fn restore(&mut self, run: RunId) -> Result<(), Error> {
+    /// Loads a run, replays its records, and does again whatever may not have been done. With `last`, only if that is the
+    /// position of its last record.
+    pub(super) async fn restore(&mut self, run: RunId, last: Option<Seq>) -> Result<(), Error> {
         let journal = Arc::clone(&self.shared.ports.journal);
         let Some(log) = journal.load(run).await? else {
             return Ok(());
         };
+        if last.is_some_and(|last| last != log.last()) {
+            return Ok(());
+        }
         let mut active = match self.build(&log.submission) {
             Ok(active) => active,
             Err(failure) => {
-                self.set_aside(&log.submission, &failure);
+                self.set_aside(&log, &failure);
                 return Ok(());
             }
         };
@@ -92,18 +96,24 @@ impl Owner {
         let mut open = Vec::new();
         let mut effects = Vec::new();
         for record in &log.tail {
+            let ended = active.machine.is_settled();
             let applied =
                 active
                     .machine
                     .apply(record, &mut intern, Some(&shared.catalogue), &mut effects);
             if let Err(failure) = applied {
-                self.set_aside(&log.submission, &failure);
+                self.set_aside(&log, &failure);
                 return Ok(());
+            }
+            if ended && !active.machine.is_settled() {
+                // What scopes had come to was forgotten when the run was opened again.
+                open.clear();
             }
             open.extend(effects.drain(..).filter(concludes));
         }
         tracing::info!(%run, records = log.tail.len(), "going on with a run from the journal");
         let deadlines = active.machine.all_deadlines();
+        active.deadline = active.machine.run_deadline();
         let deadline = active.deadline;
         let settled = active.machine.is_settled();
         let backoffs: Vec<_> = active
@@ -113,6 +123,7 @@ impl Owner {
             .collect();
         let ready: Vec<_> = active.machine.tasks_in(TaskState::Ready).collect();
         let running: Vec<_> = active.machine.open_attempts().collect();
+        let waiting = active.machine.waiting();
         self.runs.insert(run, active);
         if settled {
             return Ok(());
@@ -132,6 +143,10 @@ impl Owner {
         for (task, attempt) in running {
             self.resume(run, task, attempt);
         }
+        for task in waiting {
+            self.time_wait(run, task);
+            self.meet(run, task);
+        }
         for effect in open {
             match effect {
                 Effect::Act(Action::ScopeSettled { task, .. }) => {
@@ -146,9 +161,15 @@ impl Owner {
 
     /// Leaves a run to an owner that can go on with it: this process lacks an aggregator, say. It can be
     /// cancelled meanwhile, its deadline holds, and what comes for it is given back.
-    fn set_aside(&mut self, submission: &Submission, failure: &Failure) {
-        let run = submission.run;
+    fn set_aside(&mut self, log: &RunLog, failure: &Failure) {
+        let (submission, run) = (&log.submission, log.submission.run);
         tracing::error!(%run, %failure, "this process cannot go on with the run");
+        let mut ends = log.tail.iter().rev().map(|record| &record.kind);
+        let last = ends.find(|kind| kind.reopens() || matches!(kind, RecordKind::Settled(_)));
+        if last.is_some_and(|kind| !kind.reopens()) {
+            // It has ended, and stays so.
+            return;
+        }
         let terms: Result<RunSpec<IgnoredAny>, _> = serde_json::from_slice(&submission.spec);
         let deadline = terms.ok().and_then(|spec| spec.terms.deadline);
         if let Some(deadline) = deadline {

@@ -51,6 +51,29 @@ pub(super) enum Conclusion {
     Pending,
 }
 
+impl Aggregation {
+    fn begin(
+        plan: &PreparedPlan,
+        catalogue: Option<&AggregatorCatalogue>,
+    ) -> Result<Self, Failure> {
+        Ok(match (&plan.spec().result, catalogue) {
+            (ResultSpec::Aggregate { name, config, over }, Some(catalogue)) => {
+                let mut aggregator = catalogue.make(name, config.as_deref())?;
+                let mut members = vec![false; plan.spec().tasks.len()];
+                for position in over {
+                    members[*position as usize] = true;
+                }
+                aggregator.begin(members.iter().filter(|member| **member).count())?;
+                Self::Running {
+                    aggregator: Mutex::new(aggregator),
+                    members,
+                }
+            }
+            _ => Self::None,
+        })
+    }
+}
+
 impl Scope {
     pub(super) fn new(
         task: Option<TaskId>,
@@ -59,21 +82,7 @@ impl Scope {
         classes: Vec<Class>,
         catalogue: Option<&AggregatorCatalogue>,
     ) -> Result<Self, Failure> {
-        let aggregation = match (&plan.spec().result, catalogue) {
-            (ResultSpec::Aggregate { name, config, over }, Some(catalogue)) => {
-                let mut aggregator = catalogue.make(name, config.as_deref())?;
-                let mut members = vec![false; plan.spec().tasks.len()];
-                for position in over {
-                    members[*position as usize] = true;
-                }
-                aggregator.begin(members.iter().filter(|member| **member).count())?;
-                Aggregation::Running {
-                    aggregator: Mutex::new(aggregator),
-                    members,
-                }
-            }
-            _ => Aggregation::None,
-        };
+        let aggregation = Aggregation::begin(&plan, catalogue)?;
         Ok(Self {
             task,
             offset,
@@ -84,6 +93,14 @@ impl Scope {
             first_failed: None,
             has_enough: false,
         })
+    }
+
+    /// Forgets what was made of the tasks so far.
+    pub(super) fn begin_anew(&mut self, catalogue: Option<&AggregatorCatalogue>) {
+        self.first_failed = None;
+        self.has_enough = false;
+        self.aggregation =
+            Aggregation::begin(&self.plan, catalogue).unwrap_or_else(Aggregation::Broken);
     }
 
     pub(super) fn spec(&self, task: TaskId) -> &TaskSpec {

@@ -30,6 +30,7 @@ impl Owner {
             return;
         }
         self.next_sweep = self.now.saturating_add(PERIOD);
+        self.look_for_orphans();
         let mut long: FxHashMap<QueueName, Vec<Suspect>> = FxHashMap::default();
         for (run, active) in &self.runs {
             for (task, flight) in &active.flights {

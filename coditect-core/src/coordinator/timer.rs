@@ -14,6 +14,8 @@ pub(super) enum Due {
     TaskDeadline(TaskId),
     /// The worker that has claimed a task should have been heard of.
     Claim(TaskId),
+    /// The time is over for which a task waits.
+    Wait(TaskId),
     /// The run's deadline has come.
     RunDeadline,
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Call;
 use super::reference::{IntoInput, TaskRef};
 use super::settings::{FailurePolicy, TaskSettings};
-use super::spec::{self, Binding, PlanSpec, ResultSpec, TaskSpec};
+use super::spec::{self, Binding, PlanSpec, ResultSpec, TaskSpec, WaitSpec};
+use super::wait::{Approval, Decision, Wait};
 use crate::aggregate::Aggregation;
 use crate::error::Error;
 
@@ -92,6 +93,7 @@ impl<O> Plan<O> {
                 settings: 0,
                 input: Binding::Value(input),
                 after: Vec::new(),
+                wait: None,
             }],
             result: ResultSpec::Output(Binding::Task(0)),
             policy: FailurePolicy::default(),
@@ -173,10 +175,6 @@ impl PlanBuilder {
         input: impl IntoInput<I>,
     ) -> TaskRef<O> {
         let key = key.into();
-        let position = u32::try_from(self.spec.tasks.len()).unwrap_or(u32::MAX);
-        if self.keys.insert(Arc::clone(&key), position).is_some() {
-            self.mistake(|| Error::invalid(format!("two tasks have the key `{key}`")));
-        }
         let input = input.into_input();
         for plan in input.plans {
             self.check_owner(plan, &key);
@@ -188,13 +186,53 @@ impl PlanBuilder {
             });
             Binding::Null
         });
-        let call = self.intern_call(call.requirement());
+        self.add(key, call.requirement(), input, None)
+    }
+
+    /// Adds a task that waits for a signal, without a slot, and answers with what it brings.
+    ///
+    /// Takes a [`&Signal`](super::Signal), or what [`Signal::within`](super::Signal::within) makes of one. The name of
+    /// the signal is its address in the run: [`RunHandle::signal`](crate::RunHandle::signal).
+    pub fn wait<T>(&mut self, key: impl Into<Arc<str>>, signal: impl Into<Wait<T>>) -> TaskRef<T> {
+        let (key, Wait { spec, mistake, .. }) = (key.into(), signal.into());
+        if let Some(error) = mistake {
+            self.mistake(|| {
+                let message = format!("the default of task `{key}` cannot be written as JSON");
+                Error::invalid(message).with_source(error)
+            });
+        }
+        self.add(key, spec.capability(), Binding::Null, Some(Box::new(spec)))
+    }
+
+    /// Adds a task that waits until a person has decided, without a slot.
+    ///
+    /// The keys that lead to it are its address in the run: [`RunHandle::decide`](crate::RunHandle::decide).
+    pub fn approval(&mut self, key: impl Into<Arc<str>>, approval: Approval) -> TaskRef<Decision> {
+        let (key, Approval { spec, subject }) = (key.into(), approval);
+        let (subject, plan) = subject.unwrap_or((Binding::Null, self.id));
+        self.check_owner(plan, &key);
+        self.add(key, spec.capability(), subject, Some(Box::new(spec)))
+    }
+
+    fn add<O>(
+        &mut self,
+        key: Arc<str>,
+        capability: &str,
+        input: Binding,
+        wait: Option<Box<WaitSpec>>,
+    ) -> TaskRef<O> {
+        let position = u32::try_from(self.spec.tasks.len()).unwrap_or(u32::MAX);
+        if self.keys.insert(Arc::clone(&key), position).is_some() {
+            self.mistake(|| Error::invalid(format!("two tasks have the key `{key}`")));
+        }
+        let call = self.intern_call(capability);
         self.spec.tasks.push(TaskSpec {
             key,
             call,
             settings: 0,
             input,
             after: Vec::new(),
+            wait,
         });
         TaskRef::of_task(self.id, position)
     }

@@ -6,9 +6,11 @@ mod prepared;
 mod reference;
 mod settings;
 pub(crate) mod spec;
+mod wait;
 
 pub use self::builder::{Plan, PlanBuilder};
 pub use self::call::{Call, call};
 pub(crate) use self::prepared::PreparedPlan;
 pub use self::reference::{IntoInput, TaskRef};
 pub use self::settings::{FailurePolicy, TaskSettings};
+pub use self::wait::{Approval, Awaited, Decision, Signal, Wait};

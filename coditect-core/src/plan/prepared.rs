@@ -89,6 +89,14 @@ fn graph(spec: &PlanSpec) -> Result<TaskGraph<()>, Error> {
                 task.key
             )));
         }
+        if let Some(wait) = &task.wait
+            && wait.signal.is_some() == wait.approval.is_some()
+        {
+            return Err(Error::invalid(format!(
+                "task `{}` must wait for either a signal or an approval",
+                task.key
+            )));
+        }
         builder.task(&*task.key, ());
     }
     for (position, task) in spec.tasks.iter().enumerate() {

@@ -52,6 +52,10 @@ impl<T> TaskRef<T> {
         }
     }
 
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
     pub(crate) fn plan(&self) -> u64 {
         self.plan
     }

@@ -33,6 +33,24 @@ pub(crate) struct TaskSpec {
     /// Tasks that must end first although nothing of theirs is in the input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<u32>,
+    /// What the task waits for instead of being given to an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wait: Option<Box<WaitSpec>>,
+}
+
+/// What a task waits for: a signal by its name, or an approval with its question.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct WaitSpec {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<String>,
+    /// From the moment at which the task could run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+    /// What the signal is taken to have brought when the time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default: Option<Arc<RawValue>>,
 }
 
 /// What a value is made of.

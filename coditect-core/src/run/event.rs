@@ -13,7 +13,7 @@ use crate::context::Progress;
 use crate::coordinator::{Effect, RunMachine, decode_failure};
 use crate::error::{Error, ErrorKind};
 use crate::failure::Failure;
-use crate::plan::PreparedPlan;
+use crate::plan::{Awaited, PreparedPlan};
 use crate::ports::Ports;
 use crate::wire;
 
@@ -51,7 +51,19 @@ pub enum RunEventKind {
     Expanded(TaskInfo, usize),
     /// The task has ended, and why if it did not succeed.
     Settled(TaskInfo, TaskState, Option<Failure>),
-    /// The run has ended; the last event.
+    /// The task waits for a signal or an approval; nobody works on it.
+    Waiting(TaskInfo, Awaited),
+    /// A signal came for the run, by this name.
+    Signalled(Arc<str>),
+    /// The task had ended, or was about to run, and waits again.
+    Reopened(TaskInfo),
+    /// Nothing more is handed out until the run is resumed, and why.
+    Paused(Arc<str>),
+    /// What waits is handed out again.
+    Resumed,
+    /// The run had ended and goes on: what had not succeeded gets another chance.
+    Retried,
+    /// The run has ended; the last event, unless the run is opened again.
     RunSettled(RunState),
 }
 
@@ -78,6 +90,8 @@ pub struct EventStream {
     ports: Arc<Ports>,
     machine: RunMachine,
     after: Seq,
+    /// The position of an end that is not the last.
+    beyond: Seq,
     watch: Watch,
     progress: Option<Consumer>,
     events: VecDeque<RunEvent>,
@@ -86,6 +100,15 @@ pub struct EventStream {
 
 impl EventStream {
     pub(crate) async fn open(run: RunId, ports: Arc<Ports>) -> Result<Self, Error> {
+        Self::open_beyond(run, ports, Seq::ZERO).await
+    }
+
+    /// Follows a run whose end at this position is not its last.
+    pub(super) async fn open_beyond(
+        run: RunId,
+        ports: Arc<Ports>,
+        beyond: Seq,
+    ) -> Result<Self, Error> {
         let watch = ports.journal.watch(run).await?;
         let log = ports
             .journal
@@ -106,6 +129,7 @@ impl EventStream {
             ports,
             machine,
             after: Seq::ZERO,
+            beyond,
             watch,
             progress,
             events: VecDeque::new(),
@@ -113,7 +137,7 @@ impl EventStream {
         })
     }
 
-    /// Waits for the next event; none after the run has ended.
+    /// Waits for the next event; none after the run has ended, as long as it has not been opened again.
     ///
     /// # Errors
     ///
@@ -131,7 +155,7 @@ impl EventStream {
             if self.read().await? {
                 continue;
             }
-            if self.machine.is_settled() {
+            if self.machine.is_settled() && self.after > self.beyond {
                 return Ok(None);
             }
             if ended {
@@ -176,6 +200,21 @@ impl EventStream {
         &self.machine
     }
 
+    /// The position of the last record that was read.
+    pub(super) fn position(&self) -> Seq {
+        self.after
+    }
+
+    /// Says whether a task could be redriven. What was read of the run is no longer true to the journal then.
+    pub(super) fn may_redrive(&mut self, task: TaskId, at: Timestamp) -> bool {
+        let record = RecordKind::redriven(task).at(at);
+        let mut effects = Vec::new();
+        let applied = self
+            .machine
+            .apply(&record, &mut |_| Class(0), None, &mut effects);
+        applied.unwrap_or(false)
+    }
+
     fn report(&mut self, progress: Progress) {
         // A report may be about a task that the journal has not told of yet, or about another run.
         if progress.run == self.run && progress.task.index() < self.machine.scheduler().len() {
@@ -200,6 +239,10 @@ impl EventStream {
                     let info = self.info(task);
                     self.push(at, RunEventKind::Ready(info));
                 }
+                Effect::Act(Action::Reopened { task }) => {
+                    let info = self.info(task);
+                    self.push(at, RunEventKind::Reopened(info));
+                }
                 Effect::Act(Action::Settled { task, state, cause }) => {
                     let failure = self.failure(task, state, cause);
                     let info = self.info(task);
@@ -223,6 +266,14 @@ impl EventStream {
             RecordKind::Started => RunEventKind::Started,
             RecordKind::Dispatched { task, .. } => RunEventKind::Dispatched(self.info(*task)),
             RecordKind::Unserved { task } => RunEventKind::Unserved(self.info(*task)),
+            RecordKind::Waiting { task, .. } => {
+                let awaited = self.machine.wait_spec(*task)?.awaited();
+                RunEventKind::Waiting(self.info(*task), awaited)
+            }
+            RecordKind::Signalled { name, .. } => RunEventKind::Signalled(Arc::clone(name)),
+            RecordKind::Paused { reason } => RunEventKind::Paused(Arc::clone(reason)),
+            RecordKind::Resumed => RunEventKind::Resumed,
+            RecordKind::Retried => RunEventKind::Retried,
             RecordKind::Failed {
                 task,
                 failure,
@@ -246,7 +297,7 @@ impl EventStream {
         (state != TaskState::Succeeded).then(|| self.machine.explain(task, state, cause))
     }
 
-    fn info(&self, task: TaskId) -> TaskInfo {
+    pub(super) fn info(&self, task: TaskId) -> TaskInfo {
         TaskInfo {
             task,
             attempt: self.machine.scheduler().attempt(task),

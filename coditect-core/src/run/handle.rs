@@ -3,9 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use coditect_dag::RunId;
-use coditect_dag::journal::{Command, RunState, RunSummary, Settlement};
+use coditect_dag::journal::{Command, RunState, RunSummary, Seq, Settlement};
 use serde::de::DeserializeOwned;
 
 use super::event::{EventStream, not_found, unfinished};
@@ -49,8 +50,10 @@ use crate::ports::Ports;
 /// # }
 /// ```
 pub struct RunHandle<O> {
-    run: RunId,
-    ports: Arc<Ports>,
+    pub(super) run: RunId,
+    pub(super) ports: Arc<Ports>,
+    /// The position of an end that is not to be the last, shared with the clones.
+    beyond: Arc<AtomicU64>,
     output: PhantomData<fn() -> O>,
 }
 
@@ -59,8 +62,14 @@ impl<O> RunHandle<O> {
         Self {
             run,
             ports,
+            beyond: Arc::default(),
             output: PhantomData,
         }
+    }
+
+    /// Waits for another end of the run than the one at this position from now on.
+    pub(super) fn await_another_end(&self, settled: Seq) {
+        self.beyond.fetch_max(settled.get(), Ordering::AcqRel);
     }
 
     /// The run's id, by which [`Runtime::attach`](crate::Runtime::attach) finds it again.
@@ -103,7 +112,8 @@ impl<O> RunHandle<O> {
         loop {
             let ended = self.ports.has_ended();
             let summary = self.summary().await?;
-            if summary.state.is_settled() {
+            let beyond = self.beyond.load(Ordering::Acquire);
+            if summary.state.is_settled() && summary.last.get() > beyond {
                 return Ok(summary);
             }
             if ended {
@@ -123,7 +133,8 @@ impl<O> RunHandle<O> {
     ///
     /// As [`summary`](Self::summary).
     pub async fn events(&self) -> Result<EventStream, Error> {
-        EventStream::open(self.run, Arc::clone(&self.ports)).await
+        let beyond = Seq::new(self.beyond.load(Ordering::Acquire));
+        EventStream::open_beyond(self.run, Arc::clone(&self.ports), beyond).await
     }
 
     /// What the run has done so far: tasks, attempts, times.
@@ -136,6 +147,8 @@ impl<O> RunHandle<O> {
     }
 
     /// Asks that the run be cancelled: running agents are told to stop, what has not begun never will.
+    ///
+    /// [`retry`](Self::retry) opens it again.
     ///
     /// Returns once the wish is written down; [`settled`](Self::settled) tells when it has been done. A
     /// run that has ended stays as it is.
@@ -190,7 +203,10 @@ impl<O: DeserializeOwned> RunHandle<O> {
 
 impl<O> Clone for RunHandle<O> {
     fn clone(&self) -> Self {
-        Self::new(self.run, Arc::clone(&self.ports))
+        Self {
+            beyond: Arc::clone(&self.beyond),
+            ..Self::new(self.run, Arc::clone(&self.ports))
+        }
     }
 }
 

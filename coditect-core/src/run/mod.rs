@@ -2,15 +2,18 @@
 
 mod event;
 mod handle;
+mod life;
 mod limits;
 mod report;
 mod spec;
 mod submit;
+mod waiting;
 
 pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
 pub use self::handle::RunHandle;
 pub use self::limits::RunLimits;
 pub use self::report::{RunReport, TaskReport};
-pub(crate) use self::spec::{RunSpec, RunTerms};
+pub(crate) use self::spec::{Parent, RunSpec, RunTerms};
 pub use self::submit::Submit;
 pub(crate) use self::submit::{PreparedRuns, SubmitOptions, Submitter};
+pub use self::waiting::Waiting;

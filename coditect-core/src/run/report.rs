@@ -56,7 +56,7 @@ pub struct TaskReport {
     pub capability: String,
     /// The state it is in.
     pub state: TaskState,
-    /// How many attempts were handed out.
+    /// How many attempts were handed out; none of a task that waits for a signal or an approval.
     pub attempts: u32,
     /// How long its attempts ran.
     pub busy: Duration,
@@ -64,7 +64,8 @@ pub struct TaskReport {
     pub parent: Option<TaskId>,
     /// The tasks of the same plan that it waited for.
     pub upstream: Vec<TaskId>,
-    /// Whether a person had a hand in it: it was redriven, or cancelled.
+    /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, or
+    /// was cancelled.
     pub by_person: bool,
 }
 
@@ -82,15 +83,20 @@ impl RunReport {
         let tasks = ids
             .map(|id| {
                 let state = machine.scheduler().state(id).unwrap_or(TaskState::Pending);
+                let waits = machine.wait_spec(id).is_some();
                 TaskReport {
                     path: machine.path(id),
                     capability: machine.requirement(id).to_string(),
                     state,
-                    attempts: machine.scheduler().attempt(id).get(),
+                    attempts: if waits {
+                        0
+                    } else {
+                        machine.scheduler().attempt(id).get()
+                    },
                     busy: times.busy.get(&id).copied().unwrap_or_default(),
                     parent: machine.scheduler().parent(id),
                     upstream: machine.upstream(id),
-                    by_person: machine.was_redriven(id)
+                    by_person: machine.is_by_person(id)
                         || (cancelled && state == TaskState::Cancelled),
                 }
             })

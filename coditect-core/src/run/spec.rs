@@ -1,7 +1,7 @@
 //! What a run is submitted as.
 
 use coditect_bus::Priority;
-use coditect_dag::Timestamp;
+use coditect_dag::{RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub(crate) struct RunTerms {
     pub(crate) deadline: Option<Timestamp>,
     #[serde(default)]
     pub(crate) limits: RunLimits,
+    /// The task that started the run, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Parent>,
     /// How many child requests led here.
     #[serde(default)]
     pub(crate) depth: u32,
@@ -33,6 +36,18 @@ pub(crate) struct RunTerms {
     pub(crate) traceparent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tracestate: Option<String>,
+}
+
+/// The task that started a run, and with whose run it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+}
+
+impl Parent {
+    /// The label by which the children of a run are listed, with the run as its value.
+    pub(crate) const LABEL: &'static str = "coditect.parent";
 }
 
 impl RunTerms {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::RunLimits;
 use super::handle::RunHandle;
-use super::spec::{RunSpec, RunTerms};
+use super::spec::{Parent, RunSpec, RunTerms};
 use crate::error::Error;
 use crate::failure::FailureKind;
 use crate::plan::spec::Binding;
@@ -47,6 +47,7 @@ pub(crate) struct SubmitOptions {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) limits: RunLimits,
     pub(crate) depth: u32,
+    pub(crate) parent: Option<Parent>,
     pub(crate) trace: Option<TraceContext>,
 }
 
@@ -90,6 +91,7 @@ impl Submitter {
             deadline: options.deadline,
             limits: options.limits,
             depth: options.depth,
+            parent: options.parent,
             ..RunTerms::default()
         }
         .with_trace(Some(&trace));
@@ -102,6 +104,10 @@ impl Submitter {
         let mut submission = Submission::new(run, Bytes::from(spec), self.ports.clock.now());
         submission.idempotency_key = options.idempotency_key;
         submission.labels = options.labels;
+        if let Some(parent) = options.parent {
+            let label = (Parent::LABEL.to_owned(), parent.run.to_string());
+            submission.labels.extend([label]);
+        }
         if let Some(tenant) = options.tenant {
             submission.tenant = tenant;
         }

@@ -189,7 +189,7 @@ fn every_kind_of_failure_is_documented() {
 
 #[test]
 fn plans_are_as_documented() {
-    for name in ["plan", "plan-aggregate"] {
+    for name in ["plan", "plan-wait", "plan-aggregate"] {
         let plan = PreparedPlan::from_json(example(name).as_bytes()).expect(name);
         let mut written = json_of(plan.spec());
         if name == "plan-aggregate" {

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::journal::{Record, Seq, Submission};
-use crate::{RunId, TaskId, Timestamp};
+use crate::{Attempt, RunId, TaskId, Timestamp};
 
 /// Asks the owner of a run to do something with it.
+///
+/// A command that comes again changes nothing: it names a state to be in, or what it was decided upon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -25,7 +29,69 @@ pub enum Command {
         task: TaskId,
         /// When it was asked for.
         at: Timestamp,
+        /// The attempt that is to be followed by another, so that the wish is granted once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<Attempt>,
+        /// What the task is given from now on, if that is not what its plan says.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "text::optional"
+        )]
+        input: Option<Bytes>,
     },
+    /// Opens a settled run again, for everything in it that did not succeed.
+    Retry {
+        /// The position of the settlement that is not to be the last word, so that the wish is granted once.
+        settled: Seq,
+        /// When it was asked for.
+        at: Timestamp,
+    },
+    /// Lets nothing more be handed out.
+    Pause {
+        /// Why.
+        reason: Arc<str>,
+        /// When it was asked for.
+        at: Timestamp,
+    },
+    /// Lets what waits be handed out again.
+    Resume {
+        /// When it was asked for.
+        at: Timestamp,
+    },
+    /// Gives a task another priority, or the run.
+    Prioritize {
+        /// The task; `None` for the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// The priority, in the caller's numbers.
+        priority: u8,
+        /// When it was asked for.
+        at: Timestamp,
+    },
+    /// Brings a signal that a task waits for, or will.
+    Signal {
+        /// The signal's name within the run.
+        name: Arc<str>,
+        /// What it brings, in the caller's encoding.
+        #[serde(with = "text")]
+        payload: Bytes,
+        /// When it was given.
+        at: Timestamp,
+    },
+}
+
+impl Command {
+    /// Asks that a task which ended badly be put back as it is, whichever attempt was its last.
+    #[must_use]
+    pub const fn redrive(task: TaskId, at: Timestamp) -> Self {
+        Self::Redrive {
+            task,
+            at,
+            attempt: None,
+            input: None,
+        }
+    }
 }
 
 /// Waits in a partition's inbox until its owner has dealt with it.

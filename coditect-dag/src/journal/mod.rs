@@ -60,6 +60,7 @@ mod partition;
 mod persistent;
 mod record;
 mod run;
+mod text;
 mod watch;
 
 pub use error::{Error, ErrorKind};
@@ -108,8 +109,8 @@ pub use watch::{Hint, Watch};
 ///   inbox or the open runs with it is refused as well. All are `Fenced`.
 /// - **R12** A run of another partition is `Invalid`, an unknown run `NotFound`, an entry that is not in
 ///   the inbox a `Conflict`.
-/// - **R13** After `Settled` a run takes no record but `Redriven`, which opens it again; anything else
-///   is a `Conflict`.
+/// - **R13** After `Settled` a run takes no record but one that opens it again, `Redriven` or `Retried`;
+///   anything else is a `Conflict`.
 ///
 /// *Reading*
 ///

@@ -182,8 +182,42 @@ pub enum RecordKind {
     Redriven {
         /// The task.
         task: TaskId,
+        /// What it is given from now on, if that is not what its plan says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Bytes>,
     },
-    /// The run ended. Nothing but [`RecordKind::Redriven`] may follow.
+    /// A settled run was opened again, for everything in it that had not succeeded.
+    Retried,
+    /// Nothing is to be handed out until the run is resumed.
+    Paused {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// What waits may be handed out again.
+    Resumed,
+    /// A task has another priority from now on, or the run has.
+    Prioritized {
+        /// The task; `None` for the run, which changes the tasks that have no priority of their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// The priority, in the caller's numbers; the smaller one goes first.
+        priority: u8,
+    },
+    /// A task waits for a signal, as this attempt, and nobody works on it.
+    Waiting {
+        /// The task.
+        task: TaskId,
+        /// The attempt that waits.
+        attempt: Attempt,
+    },
+    /// A signal came for the run, whether or not a task waits for it yet.
+    Signalled {
+        /// The signal's name within the run.
+        name: Arc<str>,
+        /// What it brings, in the caller's encoding.
+        payload: Bytes,
+    },
+    /// The run ended. Nothing may follow but what [opens it again](Self::reopens).
     Settled(Settlement),
 }
 
@@ -192,6 +226,18 @@ impl RecordKind {
     #[must_use]
     pub const fn at(self, at: Timestamp) -> Record {
         Record { at, kind: self }
+    }
+
+    /// Makes the record of a task that was put back with the input that it had.
+    #[must_use]
+    pub const fn redriven(task: TaskId) -> Self {
+        Self::Redriven { task, input: None }
+    }
+
+    /// Returns whether this opens a settled run again.
+    #[must_use]
+    pub const fn reopens(&self) -> bool {
+        matches!(self, Self::Redriven { .. } | Self::Retried)
     }
 
     /// Returns the task that this is about, unless it is about the run as a whole.
@@ -210,8 +256,16 @@ impl RecordKind {
             | Self::Expired { task }
             | Self::Cancelled { task }
             | Self::Unserved { task }
-            | Self::Redriven { task } => Some(*task),
-            Self::Started | Self::RunCancelled { .. } | Self::Settled(_) => None,
+            | Self::Waiting { task, .. }
+            | Self::Redriven { task, .. } => Some(*task),
+            Self::Prioritized { task, .. } => *task,
+            Self::Started
+            | Self::RunCancelled { .. }
+            | Self::Retried
+            | Self::Paused { .. }
+            | Self::Resumed
+            | Self::Signalled { .. }
+            | Self::Settled(_) => None,
         }
     }
 }
@@ -238,102 +292,4 @@ pub enum Settlement {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_at_most_a_cache_line() {
-        assert!(size_of::<Record>() <= 64, "{}", size_of::<Record>());
-    }
-
-    #[test]
-    fn every_kind_survives_serde() {
-        let (task, attempt) = (TaskId::new(7), Attempt::new(2));
-        let at = Timestamp::from_millis(5);
-        let kinds = [
-            RecordKind::Started,
-            RecordKind::Dispatched {
-                task,
-                attempt,
-                incarnation: Some("a".into()),
-            },
-            RecordKind::Claimed {
-                task,
-                attempt,
-                incarnation: "a".into(),
-                lease_ms: Some(10_000),
-            },
-            RecordKind::Succeeded {
-                task,
-                attempt,
-                output: Bytes::from_static(b"{}"),
-            },
-            RecordKind::Failed {
-                task,
-                attempt,
-                failure: Bytes::new(),
-                retry_at: Some(at),
-            },
-            RecordKind::Lost {
-                task,
-                attempt,
-                reason: "gone".into(),
-            },
-            RecordKind::Snoozed {
-                task,
-                attempt,
-                until: at,
-            },
-            RecordKind::Expanded {
-                task,
-                attempt,
-                plan: Bytes::new(),
-            },
-            RecordKind::Resolved {
-                task,
-                output: Bytes::new(),
-            },
-            RecordKind::ScopeFailed {
-                task,
-                failure: Bytes::new(),
-            },
-            RecordKind::Expired { task },
-            RecordKind::Cancelled { task },
-            RecordKind::RunCancelled {
-                reason: "no".into(),
-            },
-            RecordKind::Unserved { task },
-            RecordKind::Redriven { task },
-            RecordKind::Settled(Settlement::Failed {
-                failure: Bytes::new(),
-            }),
-        ];
-        for kind in kinds {
-            let record = kind.at(at);
-            let text = serde_json::to_string(&record).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Record>(&text).unwrap(),
-                record,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_fields_are_ignored_and_optional_ones_may_miss() {
-        let text = r#"{"at":1,"kind":{"dispatched":{"task":3,"attempt":1,"lane":"x"}},"by":"y"}"#;
-        let expected = RecordKind::Dispatched {
-            task: TaskId::new(3),
-            attempt: Attempt::FIRST,
-            incarnation: None,
-        };
-        let record: Record = serde_json::from_str(text).unwrap();
-        assert_eq!(record, expected.at(Timestamp::from_millis(1)));
-    }
-
-    #[test]
-    fn an_unknown_kind_is_an_error() {
-        let text = r#"{"at":1,"kind":{"teleported":{"task":3}}}"#;
-        assert!(serde_json::from_str::<Record>(text).is_err());
-    }
-}
+mod tests;

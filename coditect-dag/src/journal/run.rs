@@ -85,6 +85,8 @@ pub enum RunState {
     Submitted,
     /// Under way.
     Running,
+    /// Under way, and nothing more is handed out until it is resumed.
+    Paused,
     /// Ended, with a result.
     Succeeded,
     /// Ended, without reaching its goal.
@@ -106,6 +108,7 @@ impl fmt::Display for RunState {
         f.write_str(match self {
             Self::Submitted => "submitted",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -201,11 +204,14 @@ impl RunSummary {
             RecordKind::Lost { .. } => counts.lost += 1,
             RecordKind::Expired { .. } => counts.expired += 1,
             RecordKind::Cancelled { .. } => counts.cancelled += 1,
-            RecordKind::Redriven { .. } => {
+            RecordKind::Redriven { .. } if !self.state.is_settled() => {}
+            RecordKind::Redriven { .. } | RecordKind::Retried => {
                 self.state = RunState::Running;
                 self.settled_at = None;
                 self.settlement = None;
             }
+            RecordKind::Paused { .. } => self.state = RunState::Paused,
+            RecordKind::Resumed => self.state = RunState::Running,
             RecordKind::Settled(settlement) => {
                 self.state = settlement.state();
                 self.settled_at = Some(record.at);
@@ -215,7 +221,10 @@ impl RunSummary {
             | RecordKind::Snoozed { .. }
             | RecordKind::Expanded { .. }
             | RecordKind::RunCancelled { .. }
-            | RecordKind::Unserved { .. } => {}
+            | RecordKind::Unserved { .. }
+            | RecordKind::Prioritized { .. }
+            | RecordKind::Waiting { .. }
+            | RecordKind::Signalled { .. } => {}
         }
     }
 

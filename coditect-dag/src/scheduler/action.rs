@@ -42,7 +42,7 @@ pub enum Action {
         /// Why it ended so.
         cause: Cause,
     },
-    /// A task that was final, or ready, waits again: it, or a task on which it hangs, was redriven.
+    /// A task that was final, or ready, is open again: it, a task on which it hangs, or the run was given another chance.
     Reopened {
         /// The task.
         task: TaskId,
@@ -56,7 +56,7 @@ pub enum Action {
         /// Whether one of the scope's sinks did not succeed, or the scope failed fast.
         failed: bool,
     },
-    /// Every task of the run is final; comes once, as the last action.
+    /// Every task of the run is final; the last action, unless the run is opened again.
     RunSettled {
         /// How the run ended: succeeded, failed or cancelled.
         state: TaskState,

@@ -57,6 +57,13 @@ impl<P: Ord + Copy> Scheduler<P> {
                 self.end(task, TaskState::Cancelled, Cause::Cancelled, actions)
             }
             Event::Redriven { task } => self.redrive(task, actions),
+            Event::Paused => Ok(self.pause(true)),
+            Event::Resumed => Ok(self.pause(false)),
+            Event::Prioritized {
+                ref tasks,
+                priority,
+            } => self.prioritize(tasks, priority),
+            Event::Retried => Ok(self.reopen(None, actions)),
             Event::Due { now } => Ok(self.wake(now, actions)),
             Event::RunResolved => {
                 Ok(self.end_run(TaskState::Succeeded, Cause::RunResolved, actions))
@@ -118,6 +125,11 @@ impl<P: Ord + Copy> Scheduler<P> {
     fn dispatch(&mut self, task: TaskId) -> Result<Applied, Error> {
         let task = self.known(task)?;
         match self.state_of(task) {
+            TaskState::Ready if self.paused => {
+                return Err(Error::invalid_event(format!(
+                    "task {task} cannot be dispatched while the run is paused"
+                )));
+            }
             TaskState::Ready => {}
             state if state.is_final() => return Ok(Applied::Ignored),
             state => {
@@ -156,6 +168,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             >= self
                 .profiles
                 .get(self.tasks[task as usize].profile)
+                .spec
                 .max_attempts;
         match retry_at {
             Some(until) if !exhausted => self.back_off(task, until, actions),
@@ -171,6 +184,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             > self
                 .profiles
                 .get(self.tasks[task as usize].profile)
+                .spec
                 .max_losses
         {
             let cause = Cause::LossesExhausted(reason);
@@ -217,7 +231,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         let (first, len) = (self.tasks.len() as u32, expansion.len() as u32);
         let depth = self.scope_of(id).depth + 1;
         let number = self.add_scope(
-            Scope::new(id, first, len, depth, expansion.policy()),
+            Scope::new(id, first, len, depth, expansion.policy()).of_attempt(attempt.get()),
             expansion.tasks().iter().copied(),
             expansion.edges().iter().copied(),
         );
@@ -268,7 +282,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         Applied::Changed
     }
 
-    fn release_all(&mut self, first: u32, end: u32, actions: &mut Vec<Action>) {
+    pub(super) fn release_all(&mut self, first: u32, end: u32, actions: &mut Vec<Action>) {
         for task in first..end {
             if self.waiting[task as usize] == 0 {
                 self.release(task, actions);

@@ -90,10 +90,33 @@ pub enum Event<P> {
     /// What was skipped because of it waits for it again, and so does what is ready; what was
     /// dispatched is not called back. Ignored if the task has not failed, if an upstream keeps it
     /// from running, or if its scope has ended or failed fast.
+    ///
+    /// A settled run is opened again for the task, with the expanded tasks around it, and with all that was skipped or
+    /// cancelled. Other failed tasks stay failed. Ignored if a task around it has succeeded without it, or if another
+    /// failure has failed one of the scopes around it fast.
     Redriven {
         /// The task.
         task: TaskId,
     },
+    /// Nothing is to be dispatched until the run is resumed. What was dispatched goes on.
+    Paused,
+    /// What is ready may be dispatched again.
+    Resumed,
+    /// Tasks get another priority, those that are final excepted.
+    ///
+    /// What is ready goes behind everything that waits with that priority; what was dispatched is not called back.
+    Prioritized {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+        /// The priority that they get.
+        priority: P,
+    },
+    /// A settled run is opened again: what has not succeeded gets another chance, what has succeeded is kept.
+    ///
+    /// Failed, skipped and cancelled tasks wait again, with fresh counts. If the last attempt of such a task has
+    /// expanded, the task is not dispatched but goes on with its subtasks in the same way. Ignored if the run has not
+    /// settled.
+    Retried,
     /// Time has come to this instant: tasks whose backoff ends by then become ready.
     Due {
         /// The instant.

@@ -18,18 +18,34 @@ impl<P: Ord + Copy> Scheduler<P> {
         self.queues.len(class)
     }
 
-    /// Returns the task of a class that should be dispatched next, and its priority.
+    /// Returns the task of a class that should be dispatched next, and its priority; none while the run is paused.
     #[must_use]
     pub fn peek(&self, class: Class) -> Option<(TaskId, P)> {
+        if self.paused {
+            return None;
+        }
         let (task, priority) = self.queues.peek(class)?;
         Some((TaskId::new(task), priority))
     }
 
-    /// Iterates over the classes in which tasks wait to be dispatched, in no meaningful order.
+    /// Iterates over the classes in which tasks wait to be dispatched, in no meaningful order; there are none while
+    /// the run is paused.
     ///
     /// Costs nothing for classes in which nothing waits.
     pub fn classes_with_ready(&self) -> Copied<Iter<'_, Class>> {
-        self.queues.occupied()
+        let occupied = if self.paused {
+            &[]
+        } else {
+            self.queues.occupied()
+        };
+        occupied.iter().copied()
+    }
+
+    /// Returns the priority of a task.
+    #[must_use]
+    pub fn priority(&self, task: TaskId) -> Option<P> {
+        let record = self.record(task)?;
+        Some(self.profiles.get(record.profile).spec.priority)
     }
 
     /// Returns how many bytes the scheduler has allocated, to within a few per cent.
@@ -119,7 +135,7 @@ impl<P> Scheduler<P> {
         let scope = self.expansions.get(&task.get());
         let range = scope.map_or(0..0, |&scope| {
             let scope = &self.scopes[scope as usize];
-            scope.first..scope.first + scope.len
+            scope.tasks()
         });
         range.map(TaskId::new)
     }
@@ -140,6 +156,12 @@ impl<P> Scheduler<P> {
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.started
+    }
+
+    /// Tells whether nothing is to be dispatched for the time being.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Tells whether every task is final and the run has its outcome.

@@ -24,6 +24,13 @@
 //! task with [`Join::AllSettled`] has taken care of is thus no failure of the run.
 //! [`Event::RunResolved`], [`Event::RunFailed`] and [`Event::RunCancelled`] settle it earlier.
 //!
+//! # Pause, priority, and the way back
+//!
+//! [`Event::Paused`] and [`Event::Resumed`] say whether anything may be dispatched. They stop no clock and no
+//! attempt: outcomes count, backoffs end, and what becomes ready waits. [`Event::Prioritized`] moves tasks to another
+//! place in their queues. [`Event::Retried`] opens a settled run again, and [`Event::Redriven`] one failed task of a run,
+//! settled or not.
+//!
 //! # What hangs on a task that did not succeed
 //!
 //! Under [`FailurePolicy::Skip`] it is skipped if the task failed or was skipped, and cancelled if
@@ -37,9 +44,12 @@ mod backoff;
 mod event;
 mod expansion;
 mod inspect;
+mod pause;
+mod priority;
 mod profile;
 mod queue;
 mod redrive;
+mod reopen;
 mod scope;
 mod settle;
 mod spec;
@@ -91,6 +101,8 @@ pub struct Scheduler<P> {
     counts: [u32; TaskState::ALL.len()],
     limits: Limits,
     started: bool,
+    /// Nothing is to be dispatched for the time being.
+    paused: bool,
     /// How the run was ended as a whole.
     verdict: Option<TaskState>,
     outcome: Option<TaskState>,
@@ -134,6 +146,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             counts: [0; TaskState::ALL.len()],
             limits,
             started: false,
+            paused: false,
             verdict: None,
             outcome: None,
             work: Vec::new(),

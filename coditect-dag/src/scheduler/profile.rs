@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::spec::{Join, TaskSpec};
+use super::spec::TaskSpec;
 
 /// What many tasks have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Profile {
+pub(super) struct Profile<P> {
     /// Where ready tasks of this profile wait.
     pub(super) bucket: u32,
-    pub(super) max_attempts: u32,
-    pub(super) max_losses: u32,
-    pub(super) join: Join,
+    pub(super) spec: TaskSpec<P>,
 }
 
 /// Numbers distinct specs, so that a task keeps four bytes in place of its spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Profiles<P> {
-    list: Vec<Profile>,
+    list: Vec<Profile<P>>,
     numbers: BTreeMap<TaskSpec<P>, u32>,
     /// Neighbours in a graph are often alike.
     last: Option<(TaskSpec<P>, u32)>,
@@ -33,7 +31,7 @@ impl<P: Ord + Copy> Profiles<P> {
     }
 
     #[inline]
-    pub(super) fn get(&self, number: u32) -> &Profile {
+    pub(super) fn get(&self, number: u32) -> &Profile<P> {
         &self.list[number as usize]
     }
 
@@ -51,9 +49,7 @@ impl<P: Ord + Copy> Profiles<P> {
         let number = *self.numbers.entry(spec).or_insert_with(|| {
             self.list.push(Profile {
                 bucket: bucket(&spec),
-                max_attempts: spec.max_attempts,
-                max_losses: spec.max_losses,
-                join: spec.join,
+                spec,
             });
             // There are at most as many profiles as tasks.
             self.list.len() as u32 - 1
@@ -63,7 +59,7 @@ impl<P: Ord + Copy> Profiles<P> {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.list.capacity() * size_of::<Profile>()
+        self.list.capacity() * size_of::<Profile<P>>()
             + self.numbers.len() * size_of::<(TaskSpec<P>, u32)>()
     }
 }

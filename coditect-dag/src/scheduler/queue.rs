@@ -1,8 +1,5 @@
 //! The queues of ready tasks: one for each class, in it a bucket for each priority.
 
-use std::iter::Copied;
-use std::slice::Iter;
-
 use rustc_hash::FxHashMap;
 
 use super::spec::Class;
@@ -159,8 +156,8 @@ impl<P: Ord + Copy> ReadyQueues<P> {
         (bucket.head != NONE).then_some((bucket.head, bucket.priority))
     }
 
-    pub(super) fn occupied(&self) -> Copied<Iter<'_, Class>> {
-        self.occupied.iter().copied()
+    pub(super) fn occupied(&self) -> &[Class] {
+        &self.occupied
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -250,7 +247,7 @@ mod tests {
             queues.push(&mut tasks, buckets[task as usize], task);
         }
         queues.remove(&mut tasks, buckets[0], 0);
-        let mut listed: Vec<Class> = queues.occupied().collect();
+        let mut listed: Vec<Class> = queues.occupied().to_vec();
         listed.sort();
         assert_eq!(listed, [Class(8), Class(9)]);
         queues.remove(&mut tasks, buckets[2], 2);

@@ -7,18 +7,20 @@ use super::transition::TaskState;
 use crate::{Error, TaskId};
 
 impl<P: Ord + Copy> Scheduler<P> {
-    /// Opens a failed task again, unless its scope is past caring.
+    /// Opens a failed task again, unless its scope is past caring; opens a settled run again for it.
     pub(super) fn redrive(
         &mut self,
         task: TaskId,
         actions: &mut Vec<Action>,
     ) -> Result<Applied, Error> {
         let task = self.known(task)?;
+        if self.outcome.is_some() {
+            return Ok(self.reopen(Some(task), actions));
+        }
         // Redriving a task that could not run even then would help nobody.
         if self.state_of(task) != TaskState::Failed
             || self.is_hopeless(task)
             || self.scope_of(task).is_stopping()
-            || self.outcome.is_some()
         {
             return Ok(Applied::Ignored);
         }

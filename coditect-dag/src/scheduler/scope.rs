@@ -1,5 +1,7 @@
 //! Scopes: the run's own tasks, or the subtasks of one expanded task.
 
+use std::ops::Range;
+
 use super::spec::FailurePolicy;
 use super::transition::TaskState;
 
@@ -13,6 +15,8 @@ pub(super) struct Scope {
     pub(super) parent: u32,
     pub(super) first: u32,
     pub(super) len: u32,
+    /// The attempt of the parent that expanded; 0 for the top.
+    pub(super) attempt: u32,
     /// How many expansions led here.
     pub(super) depth: u32,
     /// How many of the tasks are not final.
@@ -39,6 +43,7 @@ impl Scope {
             parent,
             first,
             len,
+            attempt: 0,
             depth,
             unsettled: len,
             bad_sinks: 0,
@@ -47,6 +52,26 @@ impl Scope {
             failed_fast: false,
             closed: false,
         }
+    }
+
+    /// Says in which attempt the parent expanded.
+    pub(super) fn of_attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Returns where the tasks are.
+    pub(super) const fn tasks(&self) -> Range<u32> {
+        self.first..self.first + self.len
+    }
+
+    /// Begins anew, as if none of the tasks were final.
+    pub(super) fn reset(&mut self) {
+        self.unsettled = self.len;
+        self.bad_sinks = 0;
+        self.cancelled_sinks = 0;
+        self.failed_fast = false;
+        self.closed = false;
     }
 
     /// Tells whether every task that is not final is about to be cancelled.

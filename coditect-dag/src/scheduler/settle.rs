@@ -172,9 +172,9 @@ impl<P: Ord + Copy> Scheduler<P> {
     }
 
     /// Tells whether a task runs even though an upstream did not succeed.
-    fn tolerates_failure(&self, task: u32) -> bool {
+    pub(super) fn tolerates_failure(&self, task: u32) -> bool {
         let record = &self.tasks[task as usize];
-        self.profiles.get(record.profile).join == Join::AllSettled
+        self.profiles.get(record.profile).spec.join == Join::AllSettled
             || self.scopes[record.scope as usize].policy == FailurePolicy::Continue
     }
 

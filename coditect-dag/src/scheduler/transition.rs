@@ -50,8 +50,11 @@ const TRANSITIONS: &[(TaskState, TaskState, &str)] = &[
     (Backoff, Failed, "deadline"),
     (Backoff, Cancelled, "cancel"),
     (Failed, Ready, "redriven"),
-    (Failed, Pending, "redriven, upstreams open"),
-    (Skipped, Pending, "an upstream was redriven"),
+    (Failed, Pending, "redriven or retried, upstreams open"),
+    (Failed, Running, "retried, with its subtasks"),
+    (Cancelled, Pending, "retried"),
+    (Cancelled, Running, "retried, with its subtasks"),
+    (Skipped, Pending, "an upstream was redriven, retried"),
 ];
 
 /// `LEGAL[from]` has the bit `to` for every legal transition.
@@ -71,7 +74,7 @@ impl TaskState {
         Pending, Ready, Running, Backoff, Succeeded, Failed, Cancelled, Skipped,
     ];
 
-    /// Tells whether the task has ended. Only a redrive opens it again.
+    /// Tells whether the task has ended. Only a redrive or a retry of the run opens it again.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Succeeded | Failed | Cancelled | Skipped)
@@ -172,10 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn success_and_cancellation_are_for_ever() {
+    fn success_is_for_ever() {
         for to in TaskState::ALL {
             assert!(!Succeeded.may_become(to));
-            assert!(!Cancelled.may_become(to));
         }
     }
 

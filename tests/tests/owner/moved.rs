@@ -96,7 +96,7 @@ async fn the_deadline_of_a_redriven_task_counts_anew() -> Result<(), Error> {
         assert_eq!(why.kind, FailureKind::DeadlineExceeded);
         let at = Timestamp::from(SystemTime::now());
         let task = TaskId::new(0);
-        let redrive = Command::Redrive { task, at };
+        let redrive = Command::redrive(task, at);
         runtime.journal().send(run.id(), redrive).await?;
     }
     while !within(events.next()).await?.is_some_and(|event| {

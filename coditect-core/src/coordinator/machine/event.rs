@@ -76,7 +76,20 @@ impl RunMachine {
             RecordKind::Expired { task } => Event::Expired { task: *task },
             RecordKind::Cancelled { task } => Event::Cancelled { task: *task },
             RecordKind::RunCancelled { .. } => Event::RunCancelled,
-            RecordKind::Redriven { task } => Event::Redriven { task: *task },
+            RecordKind::Redriven { task, .. } => Event::Redriven { task: *task },
+            RecordKind::Retried => Event::Retried,
+            RecordKind::Paused { .. } => Event::Paused,
+            RecordKind::Resumed => Event::Resumed,
+            RecordKind::Prioritized { task, priority } => Event::Prioritized {
+                tasks: self.to_prioritize(*task),
+                priority: *priority,
+            },
+            RecordKind::Waiting { task, .. } => Event::Dispatched { task: *task },
+            RecordKind::Signalled { name, payload } => {
+                let kept = self.signals.entry(Arc::clone(name));
+                kept.or_insert_with(|| payload.clone());
+                return Ok(None);
+            }
             RecordKind::Settled(settlement) => match settlement {
                 Settlement::Succeeded { .. } => Event::RunResolved,
                 Settlement::Failed { .. } => Event::RunFailed,
@@ -149,10 +162,12 @@ impl RunMachine {
     pub(super) fn keep(&mut self, record: &Record, event: &Event<u8>) {
         match &record.kind {
             RecordKind::Succeeded { task, output, .. } | RecordKind::Resolved { task, output } => {
+                self.note_decision(*task);
                 self.outputs.insert(*task, output.clone());
             }
             RecordKind::Failed { task, failure, .. }
             | RecordKind::ScopeFailed { task, failure } => {
+                self.note_decision(*task);
                 self.failures.insert(*task, decode_failure(failure));
             }
             RecordKind::Lost { task, reason, .. } => {
@@ -160,17 +175,25 @@ impl RunMachine {
                     Failure::new(FailureKind::Lost, format!("the attempt was lost: {reason}"));
                 self.failures.insert(*task, failure);
             }
-            RecordKind::Redriven { task } => {
-                self.settled = false;
-                self.failures.remove(task);
-                self.outputs.remove(*task);
-                self.dispatched.remove(task);
-                self.unserved.remove(task);
-                self.redriven.insert(*task, record.at);
+            RecordKind::Redriven { task, input } => {
+                self.open_again(*task, record.at);
+                self.by_person.insert(*task);
+                if let Some(input) = input {
+                    self.inputs.insert(*task, input.clone());
+                }
             }
+            RecordKind::Waiting { task, .. } => {
+                self.waiting.insert(*task, record.at);
+            }
+            RecordKind::Prioritized { task, priority } => self.set_priority(*task, *priority),
             RecordKind::RunCancelled { reason } => self.cancel_reason = Some(Arc::clone(reason)),
-            RecordKind::Settled(_) => self.settled = true,
-            RecordKind::Started => self.scopes[0].opened_at = record.at,
+            RecordKind::Settled(settlement) => self.settled = Some(settlement.state()),
+            RecordKind::Started => {
+                self.scopes[0].opened_at = record.at;
+                self.run_span = self
+                    .run_deadline
+                    .map(|deadline| deadline.saturating_since(record.at));
+            }
             RecordKind::Expanded { task, .. } => {
                 if let Some(scope) = self.expanded.get(task) {
                     self.scopes[*scope as usize].opened_at = record.at;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_bus::Priority;
+use coditect_dag::journal::RunState;
 use coditect_dag::{Attempt, Class, Scheduler, TaskId, TaskState, Timestamp};
 use coditect_registry::Requirement;
 use coditect_resilience::RetryPolicy;
@@ -51,6 +51,11 @@ impl RunMachine {
     ///
     /// When it has more than `limit` bytes.
     pub(crate) fn input(&self, task: TaskId, limit: usize) -> Result<Bytes, Failure> {
+        if !self.inputs.is_empty()
+            && let Some(input) = self.inputs.get(&task)
+        {
+            return Ok(input.clone());
+        }
         self.scope(task).input(task, &self.outputs, limit)
     }
 
@@ -86,8 +91,9 @@ impl RunMachine {
             .collect()
     }
 
-    pub(crate) fn was_redriven(&self, task: TaskId) -> bool {
-        self.redriven.contains_key(&task)
+    /// Says whether a person gave the task another chance, or decided it.
+    pub(crate) fn is_by_person(&self, task: TaskId) -> bool {
+        self.by_person.contains(&task)
     }
 
     pub(crate) fn is_unserved(&self, task: TaskId) -> bool {
@@ -101,10 +107,6 @@ impl RunMachine {
     /// The attempt in which a task expanded into a scope.
     pub(crate) fn attempt_of(&self, scope: Option<TaskId>) -> Attempt {
         scope.map_or(Attempt::NONE, |task| self.scheduler.attempt(task))
-    }
-
-    pub(crate) fn priority(&self) -> Priority {
-        self.priority
     }
 
     /// The plan that a task belongs to.
@@ -131,8 +133,8 @@ impl RunMachine {
     /// When a task's own deadline passes: its plan's settings count from the moment it was taken up.
     pub(crate) fn deadline(&self, task: TaskId) -> Option<Timestamp> {
         let span = self.settings(task).deadline_span()?;
-        let redriven = self.redriven.get(&task).copied();
-        let from = redriven.unwrap_or(self.scope(task).opened_at);
+        let opened = self.opened_again.get(&task).copied();
+        let from = opened.unwrap_or(self.scope(task).opened_at);
         Some(from.saturating_add(span))
     }
 
@@ -181,6 +183,7 @@ impl RunMachine {
     pub(crate) fn open_attempts(&self) -> impl Iterator<Item = (TaskId, Attempt)> + '_ {
         self.tasks_in(TaskState::Running)
             .filter(|task| !self.scheduler.is_expanded(*task))
+            .filter(|task| !self.waiting.contains_key(task))
             .map(|task| (task, self.scheduler.attempt(task)))
     }
 
@@ -203,7 +206,22 @@ impl RunMachine {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// How the run has ended.
+    pub(crate) fn settlement(&self) -> Option<RunState> {
         self.settled
+    }
+
+    /// How often the run was opened again after it had ended.
+    pub(crate) fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    /// When the run must have ended.
+    pub(crate) fn run_deadline(&self) -> Option<Timestamp> {
+        self.run_deadline
     }
 
     pub(crate) fn cancel_reason(&self) -> Option<&Arc<str>> {

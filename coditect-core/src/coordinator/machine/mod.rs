@@ -3,11 +3,16 @@
 mod event;
 mod explain;
 mod inspect;
+mod life;
+mod reopen;
+mod wait;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use coditect_bus::Priority;
-use coditect_dag::journal::{Record, RecordKind};
+use coditect_dag::journal::{Record, RecordKind, RunState};
 use coditect_dag::{
     Action, Applied, Attempt, Cause, Class, Event, Options, Scheduler, TaskId, TaskState, Timestamp,
 };
@@ -17,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::event::schedule;
 pub(crate) use self::explain::decode_failure;
 use self::explain::explain;
+pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
 use crate::aggregate::AggregatorCatalogue;
@@ -53,13 +59,30 @@ pub(crate) struct RunMachine {
     unserved: FxHashSet<TaskId>,
     /// Who claimed which attempt of a task, as far as the attempt is known to be open.
     claims: FxHashMap<TaskId, (Attempt, Holder)>,
-    /// When tasks were redriven, from which their deadlines count anew.
-    redriven: FxHashMap<TaskId, Timestamp>,
+    /// When tasks were opened again, from which their deadlines count anew.
+    opened_again: FxHashMap<TaskId, Timestamp>,
     /// When tasks were first dispatched whose retries are limited in time.
     dispatched: FxHashMap<TaskId, Timestamp>,
     failed_fast: FxHashSet<Option<TaskId>>,
     cancel_reason: Option<Arc<str>>,
-    settled: bool,
+    /// How the run has ended.
+    settled: Option<RunState>,
+    /// How often it was opened again after that.
+    openings: u32,
+    /// When the run must have ended.
+    run_deadline: Option<Timestamp>,
+    /// How much time it had when it was taken up.
+    run_span: Option<Duration>,
+    /// Tasks whose priority was changed one by one.
+    priorities: FxHashMap<TaskId, Priority>,
+    /// What tasks are given that is not what their plan says.
+    inputs: FxHashMap<TaskId, Bytes>,
+    /// What signals have brought, by their names.
+    signals: FxHashMap<Arc<str>, Bytes>,
+    /// Since when tasks wait for signals.
+    waiting: FxHashMap<TaskId, Timestamp>,
+    /// Tasks in which a person had a hand.
+    by_person: FxHashSet<TaskId>,
     actions: Vec<Action>,
 }
 
@@ -95,10 +118,18 @@ impl RunMachine {
             failures: FxHashMap::default(),
             unserved: FxHashSet::default(),
             claims: FxHashMap::default(),
-            redriven: FxHashMap::default(),
+            opened_again: FxHashMap::default(),
             failed_fast: FxHashSet::default(),
             cancel_reason: None,
-            settled: false,
+            settled: None,
+            openings: 0,
+            run_deadline: terms.deadline,
+            run_span: None,
+            priorities: FxHashMap::default(),
+            inputs: FxHashMap::default(),
+            signals: FxHashMap::default(),
+            waiting: FxHashMap::default(),
+            by_person: FxHashSet::default(),
             actions: Vec::new(),
         })
     }
@@ -121,10 +152,7 @@ impl RunMachine {
             Ok(Applied::Changed) => {}
             Ok(Applied::Ignored) => {
                 self.actions = actions;
-                // The end of a run is kept even where every task had ended before it.
-                let ends = matches!(record.kind, RecordKind::Settled(_));
-                self.settled |= ends;
-                return Ok(ends);
+                return Ok(self.keep_beside_the_scheduler(&record.kind));
             }
             Ok(Applied::Refused(error)) => self.refuse(&event, &error),
             Err(error) => {
@@ -133,7 +161,11 @@ impl RunMachine {
                 return Err(Failure::new(FailureKind::InvalidPlan, error.to_string()));
             }
         }
+        let reopens = record.kind.reopens() && self.settled.is_some();
         self.keep(record, &event);
+        if reopens {
+            self.reopen(record.at, &actions, catalogue, effects);
+        }
         for action in actions.drain(..) {
             self.take_note(action, effects);
         }
@@ -154,6 +186,9 @@ impl RunMachine {
         effects.push(Effect::Act(action));
         match action {
             Action::Settled { task, state, cause } => {
+                if !self.waiting.is_empty() {
+                    self.waiting.remove(&task);
+                }
                 if let Cause::FailFast(_) = cause {
                     let scope = self.scope_index(task);
                     self.failed_fast.insert(self.scopes[scope].task);

@@ -281,7 +281,7 @@ pub async fn r13_a_settled_run_takes_nothing_but_a_redrive(subject: Subject) {
     assert_eq!(summary.result().map(|result| &result[..]), Some(&b"a"[..]));
     assert_eq!(subject.log(run).await.len(), 2);
 
-    let redrive = [RecordKind::Redriven { task }, dispatched(0)];
+    let redrive = [RecordKind::redriven(task), dispatched(0)];
     subject
         .append(&lease, run, redrive)
         .await

@@ -151,10 +151,7 @@ pub async fn r20_watches_see_arrivals_in_the_inbox(subject: Subject) {
         watch.changed().await;
     }
     let at = Timestamp::EPOCH;
-    let redrive = Command::Redrive {
-        task: TaskId::new(0),
-        at,
-    };
+    let redrive = Command::redrive(TaskId::new(0), at);
     subject
         .other
         .send(run, redrive)

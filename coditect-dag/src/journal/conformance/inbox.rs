@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{RecordKind, Subject, batch, refused, submission};
 use crate::journal::{Batch, Command, ErrorKind, Request, RunState, Seq};
-use crate::{RunId, Timestamp};
+use crate::{Attempt, RunId, TaskId, Timestamp};
 
 fn cancel(reason: &str) -> Command {
     Command::Cancel {
@@ -208,4 +209,58 @@ pub async fn r4_a_command_reaches_the_inbox_of_a_known_run_only(subject: Subject
     assert_eq!(entries[0].run, run);
     assert_eq!(entries[0].request, Request::Command(cancel("enough")));
     assert!(entries[0].seq > submit);
+}
+
+/// Every command comes as it was sent, whatever it carries.
+pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
+    let run = subject.accept().await;
+    let (at, task) = (Timestamp::from_millis(2), TaskId::new(3));
+    let signal = |payload: &[u8]| Command::Signal {
+        name: "paid".into(),
+        payload: Bytes::copy_from_slice(payload),
+        at,
+    };
+    let priority = |task| Command::Prioritize {
+        task,
+        priority: 0,
+        at,
+    };
+    let commands = vec![
+        cancel("enough"),
+        Command::Pause {
+            reason: "an incident".into(),
+            at,
+        },
+        Command::Resume { at },
+        priority(None),
+        priority(Some(task)),
+        signal(br#"{"cents": 17}"#),
+        signal(b""),
+        signal(&[255, 254]),
+        signal(&[b'x'; 60_000]),
+        Command::redrive(task, at),
+        Command::Redrive {
+            task,
+            at,
+            attempt: Some(Attempt::new(2)),
+            input: Some(Bytes::from_static(b"[1]")),
+        },
+        Command::Retry {
+            settled: Seq::new(9),
+            at,
+        },
+    ];
+    for command in &commands {
+        let sent = subject.journal.send(run, command.clone()).await;
+        sent.expect("a command is sent");
+    }
+    let lease = subject.own(run).await;
+    let came: Vec<_> = subject.inbox(&lease).await[1..]
+        .iter()
+        .map(|entry| match &entry.request {
+            Request::Command(command) => command.clone(),
+            other => panic!("it was submitted once, and not {other:?}"),
+        })
+        .collect();
+    assert_eq!(came, commands);
 }

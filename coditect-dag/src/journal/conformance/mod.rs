@@ -17,6 +17,7 @@ use crate::{Attempt, RunId, TaskId, Timestamp};
 mod append;
 mod event;
 mod inbox;
+mod life;
 mod list;
 mod moving;
 mod ownership;
@@ -25,6 +26,7 @@ mod reading;
 pub use append::*;
 pub use event::*;
 pub use inbox::*;
+pub use life::*;
 pub use list::*;
 pub use moving::*;
 pub use ownership::*;
@@ -187,6 +189,7 @@ macro_rules! journal_conformance {
             r3_entries_wait_until_an_append_consumes_them
             r3_entries_come_in_order_and_in_pages
             r4_a_command_reaches_the_inbox_of_a_known_run_only
+            r4_every_command_comes_as_it_was_sent
             r5_a_partition_has_one_owner
             r6_a_lease_expires_and_can_be_released
             r7_tokens_grow_and_start_from_server_time
@@ -194,10 +197,12 @@ macro_rules! journal_conformance {
             r9_a_refused_batch_changes_nothing_and_stays_whole
             r9_an_accepted_batch_is_whole_and_leaves_it_empty
             r10_records_keep_their_order
+            r10_the_life_of_a_run_comes_back_as_it_was_written
             r11_a_stale_token_writes_nothing
             r11_a_released_lease_writes_nothing
             r12_what_does_not_belong_is_refused
             r13_a_settled_run_takes_nothing_but_a_redrive
+            r13_a_retry_opens_a_settled_run
             r14_a_commit_is_seen_everywhere
             r15_a_load_is_the_snapshot_and_what_follows
             r15_a_snapshot_outside_of_the_log_is_refused
@@ -206,6 +211,7 @@ macro_rules! journal_conformance {
             r18_a_list_meets_every_condition
             r18_a_list_is_of_an_age
             r18_a_list_has_pages
+            r18_a_paused_run_is_listed_as_paused
             r19_events_have_no_gaps
             r19_events_behind_a_snapshot_are_kept_or_counted
             r20_watches_see_a_run_settle

@@ -85,12 +85,7 @@ pub async fn r16_outputs_outlive_snapshots_and_the_latest_counts(subject: Subjec
         .append(&lease, run, first.clone())
         .await
         .expect("the owner writes");
-    let second = [
-        RecordKind::Redriven {
-            task: TaskId::new(3),
-        },
-        succeeded(3, "new"),
-    ];
+    let second = [RecordKind::redriven(TaskId::new(3)), succeeded(3, "new")];
     subject
         .append(&lease, run, second.clone())
         .await

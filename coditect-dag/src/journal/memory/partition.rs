@@ -230,7 +230,7 @@ fn check_record(kind: &RecordKind, settled: &mut bool, max_tasks: u32) -> Result
         return Err(Error::new(ErrorKind::Invalid, "the run has too many tasks"));
     }
     match kind {
-        RecordKind::Redriven { .. } => *settled = false,
+        kind if kind.reopens() => *settled = false,
         _ if *settled => {
             return Err(Error::new(ErrorKind::Conflict, "the run is settled"));
         }

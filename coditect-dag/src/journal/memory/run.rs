@@ -88,6 +88,10 @@ impl KeptRun {
                 self.payload += failure.len();
             }
             RecordKind::Expanded { plan, .. } => self.payload += plan.len(),
+            RecordKind::Signalled { payload, .. } => self.payload += payload.len(),
+            RecordKind::Redriven {
+                input: Some(input), ..
+            } => self.payload += input.len(),
             RecordKind::Settled(_) => self.settlements = self.settlements.wrapping_add(1),
             _ => {}
         }

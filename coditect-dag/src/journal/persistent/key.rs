@@ -210,6 +210,7 @@ impl Keys {
             RunState::Succeeded => 2,
             RunState::Failed => 3,
             RunState::Cancelled => 4,
+            RunState::Paused => 5,
         };
         self.key(b'i', &[&[state]])
     }

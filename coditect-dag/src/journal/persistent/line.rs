@@ -67,6 +67,8 @@ pub(super) fn content(kind: &RecordKind) -> Option<&Bytes> {
             Some(failure)
         }
         RecordKind::Expanded { plan, .. } => Some(plan),
+        RecordKind::Signalled { payload, .. } => Some(payload),
+        RecordKind::Redriven { input, .. } => input.as_ref(),
         RecordKind::Settled(Settlement::Succeeded { result }) => Some(result),
         RecordKind::Settled(Settlement::Failed { failure }) => Some(failure),
         _ => None,
@@ -80,6 +82,8 @@ fn content_mut(kind: &mut RecordKind) -> Option<&mut Bytes> {
             Some(failure)
         }
         RecordKind::Expanded { plan, .. } => Some(plan),
+        RecordKind::Signalled { payload, .. } => Some(payload),
+        RecordKind::Redriven { input, .. } => input.as_mut(),
         RecordKind::Settled(settlement) => settlement_mut(settlement),
         _ => None,
     }

@@ -62,7 +62,7 @@ impl Touched {
         record: &Record,
         inline: usize,
     ) -> Result<()> {
-        if self.head.is_settled() && !matches!(record.kind, RecordKind::Redriven { .. }) {
+        if self.head.is_settled() && !record.kind.reopens() {
             return Err(abort(ErrorKind::Conflict, "the run is settled"));
         }
         self.head.summary.apply(record);

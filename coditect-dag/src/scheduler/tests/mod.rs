@@ -5,8 +5,10 @@ mod failure;
 mod life;
 mod limits;
 mod model;
+mod pause;
 mod property;
 mod redrive;
+mod retry;
 
 use super::*;
 use crate::{Attempt, Timestamp};

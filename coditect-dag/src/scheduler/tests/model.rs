@@ -1,6 +1,8 @@
 //! The scheduler as one would write it without a thought for speed: after each event everything
 //! is looked at again until nothing changes.
 
+mod reopen;
+
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -9,13 +11,14 @@ pub(super) struct Model {
     scopes: Vec<ModelScope>,
     limits: Limits,
     started: bool,
+    pub(super) paused: bool,
     verdict: Option<TaskState>,
     pub(super) outcome: Option<TaskState>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct ModelTask {
-    spec: Node,
+    pub(super) spec: Node,
     pub(super) upstreams: Vec<usize>,
     pub(super) state: TaskState,
     pub(super) attempt: u32,
@@ -24,6 +27,8 @@ pub(super) struct ModelTask {
     scope: usize,
     /// The scope of the task's subtasks, while it waits for them.
     pub(super) expanded: Option<usize>,
+    /// The last scope into which the task expanded, and the attempt that did.
+    last: Option<(usize, u32)>,
     until: Timestamp,
 }
 
@@ -31,6 +36,7 @@ pub(super) struct ModelTask {
 struct ModelScope {
     policy: FailurePolicy,
     depth: u32,
+    parent: Option<usize>,
     failed_fast: bool,
     closed: bool,
 }
@@ -42,6 +48,7 @@ impl Model {
             scopes: Vec::new(),
             limits: options.limits,
             started: false,
+            paused: false,
             verdict: None,
             outcome: None,
         };
@@ -62,6 +69,7 @@ impl Model {
         self.scopes.push(ModelScope {
             policy,
             depth,
+            parent: None,
             failed_fast: false,
             closed: false,
         });
@@ -76,6 +84,7 @@ impl Model {
                 losses: 0,
                 scope,
                 expanded: None,
+                last: None,
                 until: Timestamp::EPOCH,
             });
         }
@@ -166,7 +175,19 @@ impl Model {
             }
             Event::Expired { task } => self.end(task.index(), Failed),
             Event::Cancelled { task } => self.end(task.index(), Cancelled),
+            Event::Redriven { task } if self.outcome.is_some() => self.reopen(Some(task.index())),
             Event::Redriven { task } => self.redrive(task.index()),
+            Event::Retried => self.reopen(None),
+            Event::Paused => self.paused |= self.outcome.is_none(),
+            Event::Resumed => self.paused &= self.outcome.is_some(),
+            Event::Prioritized { tasks, priority } => {
+                for task in tasks {
+                    let task = &mut self.tasks[task.index()];
+                    if !task.state.is_final() {
+                        task.spec.priority = *priority;
+                    }
+                }
+            }
             Event::Due { now } => {
                 for task in self.tasks.iter_mut().filter(|task| task.until <= *now) {
                     if task.state == Backoff {
@@ -199,6 +220,8 @@ impl Model {
             depth,
         );
         self.tasks[task].expanded = Some(scope);
+        self.tasks[task].last = Some((scope, self.tasks[task].attempt));
+        self.scopes[scope].parent = Some(task);
     }
 
     fn end(&mut self, task: usize, state: TaskState) {

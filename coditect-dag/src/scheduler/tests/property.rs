@@ -66,7 +66,7 @@ fn event(scheduler: &Scheduler<u8>, shapes: &[Shape], (what, which, how): Step) 
     let task = pick(Running);
     let attempt = scheduler.attempt(task);
     let at = Timestamp::from_millis(u64::from(how) % 16);
-    match what % 40 {
+    match what % 44 {
         0..=9 => Event::Dispatched { task: pick(Ready) },
         10..=14 => Event::Succeeded { task, attempt },
         15..=17 => {
@@ -112,6 +112,13 @@ fn event(scheduler: &Scheduler<u8>, shapes: &[Shape], (what, which, how): Step) 
         33 => Event::Cancelled { task: any },
         34..=36 => Event::Redriven { task: pick(Failed) },
         37 => Event::Started,
+        40 => Event::Paused,
+        41 => Event::Resumed,
+        42 => Event::Prioritized {
+            tasks: vec![any, task],
+            priority: how % 4,
+        },
+        43 => Event::Retried,
         38 => Event::Succeeded {
             task: pick(Backoff),
             attempt: scheduler.attempt(pick(Backoff)),
@@ -159,6 +166,10 @@ impl Story {
         }
         if applied.is_ok() {
             self.model.apply(&event);
+        }
+        if let (Event::Retried | Event::Redriven { .. }, Ok(Applied::Changed)) = (&event, &applied)
+        {
+            self.run_settled = false;
         }
         self.log.push(event);
         self.settled.resize(self.scheduler.len(), false);
@@ -231,6 +242,7 @@ impl Story {
                 self.log
             );
             assert_eq!(self.scheduler.attempt(id), Attempt::new(task.attempt));
+            assert_eq!(self.scheduler.priority(id), Some(task.spec.priority));
             assert_eq!(self.scheduler.is_expanded(id), task.expanded.is_some());
             assert_eq!(self.scheduler.wake_at(id).is_some(), state == Backoff);
             counts[state as usize] += 1;
@@ -247,12 +259,25 @@ impl Story {
         );
         let classes = self.scheduler.classes_with_ready();
         let queued: usize = classes.map(|class| self.scheduler.ready_len(class)).sum();
-        assert_eq!(queued, self.scheduler.count(Ready));
+        assert_eq!(self.scheduler.is_paused(), self.model.paused);
+        let ready = self.scheduler.count(Ready);
+        assert_eq!(queued, if self.model.paused { 0 } else { ready });
+        for class in self.scheduler.classes_with_ready() {
+            let (task, priority) = self.scheduler.peek(class).unwrap();
+            let better = |it: &&super::model::ModelTask| {
+                it.state == Ready && it.spec.class == class && it.spec.priority < priority
+            };
+            assert!(
+                !self.model.tasks.iter().any(|it| better(&it)),
+                "{task} before its turn"
+            );
+        }
     }
 
     /// Lets everything end well from here, as a patient caller would.
     fn finish(&mut self) {
         self.tell(Event::Started);
+        self.tell(Event::Resumed);
         for _ in 0..1000 {
             if self.scheduler.is_settled() {
                 return;
@@ -309,6 +334,16 @@ proptest! {
         story.finish();
         prop_assert!(story.run_settled);
         prop_assert!(story.settled.iter().all(|settled| *settled));
+
+        // Whatever went wrong, a second chance in which nothing does is enough for all that is still wanted.
+        let succeeded = story.scheduler.count(Succeeded);
+        story.tell(Event::Retried);
+        story.finish();
+        prop_assert_eq!(story.scheduler.outcome(), Some(Succeeded));
+        prop_assert!(story.scheduler.count(Succeeded) >= succeeded);
+        for (position, task) in story.model.tasks.iter().enumerate() {
+            prop_assert!(task.state == Succeeded || story.model.is_history(position));
+        }
 
         // The journal is enough to have the same scheduler again.
         let text = serde_json::to_string(&story.log).unwrap();

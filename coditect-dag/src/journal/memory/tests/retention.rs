@@ -159,10 +159,7 @@ async fn a_run_with_a_command_in_the_inbox_is_kept_until_it_is_consumed() {
     let fixture = Fixture::new(at_most(1)).await;
     let run = fixture.settle("a", 1).await;
     let task = TaskId::new(0);
-    let redrive = Command::Redrive {
-        task,
-        at: Timestamp::EPOCH,
-    };
+    let redrive = Command::redrive(task, Timestamp::EPOCH);
     fixture.journal.send(run, redrive).await.unwrap();
     for key in ["b", "c"] {
         let other = fixture.submit(key).await;
@@ -178,9 +175,7 @@ async fn a_run_with_a_command_in_the_inbox_is_kept_until_it_is_consumed() {
 async fn a_run_that_was_opened_again_is_kept_until_it_has_settled_again() {
     let fixture = Fixture::new(at_most(1)).await;
     let run = fixture.settle("a", 1).await;
-    let redriven = RecordKind::Redriven {
-        task: TaskId::new(0),
-    };
+    let redriven = RecordKind::redriven(TaskId::new(0));
     fixture.append(run, redriven).await.unwrap();
     for key in ["b", "c", "d"] {
         fixture.settle(key, 1).await;
@@ -197,9 +192,7 @@ async fn a_run_counts_from_when_it_last_settled() {
     let fixture = Fixture::new(at_most(2)).await;
     let run = fixture.settle("a", 1).await;
     let other = fixture.settle("b", 1).await;
-    let redriven = RecordKind::Redriven {
-        task: TaskId::new(0),
-    };
+    let redriven = RecordKind::redriven(TaskId::new(0));
     fixture.append(run, redriven).await.unwrap();
     fixture.append(run, settled()).await.unwrap();
     assert!(fixture.keeps(run).await && fixture.keeps(other).await);

@@ -87,6 +87,29 @@ pub(super) enum Kind<'a> {
     },
     Redriven {
         task: TaskId,
+        #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+        input: Option<Payload<'a>>,
+    },
+    Retried,
+    Paused {
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+    Resumed,
+    Prioritized {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        priority: u8,
+    },
+    Waiting {
+        task: TaskId,
+        attempt: Attempt,
+    },
+    Signalled {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(borrow)]
+        payload: Payload<'a>,
     },
     #[serde(borrow)]
     Settled(End<'a>),
@@ -179,7 +202,27 @@ impl<'a> Kind<'a> {
                 reason: text(reason),
             },
             RecordKind::Unserved { task } => Self::Unserved { task: *task },
-            RecordKind::Redriven { task } => Self::Redriven { task: *task },
+            RecordKind::Redriven { task, input } => Self::Redriven {
+                task: *task,
+                input: input.as_ref().map(content),
+            },
+            RecordKind::Retried => Self::Retried,
+            RecordKind::Paused { reason } => Self::Paused {
+                reason: text(reason),
+            },
+            RecordKind::Resumed => Self::Resumed,
+            RecordKind::Prioritized { task, priority } => Self::Prioritized {
+                task: *task,
+                priority: *priority,
+            },
+            RecordKind::Waiting { task, attempt } => Self::Waiting {
+                task: *task,
+                attempt: *attempt,
+            },
+            RecordKind::Signalled { name, payload } => Self::Signalled {
+                name: text(name),
+                payload: content(payload),
+            },
             RecordKind::Settled(settlement) => Self::Settled(End::new(settlement, inline)),
         }
     }
@@ -280,7 +323,27 @@ impl<'a> Kind<'a> {
                 reason: owned(reason),
             },
             Self::Unserved { task } => RecordKind::Unserved { task },
-            Self::Redriven { task } => RecordKind::Redriven { task },
+            Self::Redriven { task, input: None } => RecordKind::redriven(task),
+            Self::Redriven {
+                task,
+                input: Some(input),
+            } => {
+                let (input, blob) = part(input, within)?;
+                let input = Some(input);
+                return Ok((RecordKind::Redriven { task, input }, blob));
+            }
+            Self::Retried => RecordKind::Retried,
+            Self::Paused { reason } => RecordKind::Paused {
+                reason: owned(reason),
+            },
+            Self::Resumed => RecordKind::Resumed,
+            Self::Prioritized { task, priority } => RecordKind::Prioritized { task, priority },
+            Self::Waiting { task, attempt } => RecordKind::Waiting { task, attempt },
+            Self::Signalled { name, payload } => {
+                let (payload, blob) = part(payload, within)?;
+                let name = owned(name);
+                return Ok((RecordKind::Signalled { name, payload }, blob));
+            }
             Self::Settled(end) => {
                 let Decoded { value, blob } = end.into_settlement(within)?;
                 return Ok((RecordKind::Settled(value), blob));

@@ -128,10 +128,7 @@ async fn runs_that_are_watched_or_have_commands_are_spared() {
     let fixture = Fixture::new(config).await;
     let (watched, asked) = (fixture.settle("a").await, fixture.settle("b").await);
     let watch = fixture.journal.watch(watched).await.unwrap();
-    let redrive = Command::Redrive {
-        task: TaskId::new(0),
-        at: Timestamp::EPOCH,
-    };
+    let redrive = Command::redrive(TaskId::new(0), Timestamp::EPOCH);
     fixture.journal.send(asked, redrive).await.unwrap();
     advance(Duration::from_secs(90)).await;
     fixture.renew().await;
@@ -156,7 +153,7 @@ async fn a_run_that_was_opened_again_is_not_forgotten() {
     let run = fixture.settle("a").await;
     let mut batch = Batch::new();
     let task = TaskId::new(0);
-    batch.push(run, RecordKind::Redriven { task }.at(Timestamp::EPOCH));
+    batch.push(run, RecordKind::redriven(task).at(Timestamp::EPOCH));
     fixture
         .journal
         .append(&fixture.lease, &mut batch)

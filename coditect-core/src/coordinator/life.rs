@@ -1,0 +1,163 @@
+//! Commands: what people ask of a run while it is under way, and after it has ended.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coditect_dag::journal::{Command, RecordKind, RunState, Seq};
+use coditect_dag::{Attempt, RunId, TaskId, TaskState};
+
+use super::owner::Owner;
+use super::timer::Due;
+use crate::error::Error;
+
+impl Owner {
+    /// Carries a command out; says whether it is done with. A run that this process cannot go on with keeps its
+    /// commands for an owner that can.
+    pub(super) async fn command(&mut self, run: RunId, command: Command) -> Result<bool, Error> {
+        if self.stuck.contains(&run) && !matches!(command, Command::Cancel { .. }) {
+            return Ok(false);
+        }
+        match command {
+            Command::Cancel { reason, .. } => self.cancelled(run, reason),
+            Command::Pause { reason, .. } => self.change(run, RecordKind::Paused { reason }),
+            Command::Resume { .. } => self.resume_run(run),
+            Command::Prioritize { task, priority, .. } => self.prioritize(run, task, priority),
+            Command::Signal { name, payload, .. } => self.signalled(run, name, payload),
+            Command::Redrive {
+                task,
+                attempt,
+                input,
+                ..
+            } => self.redrive(run, task, attempt, input).await?,
+            Command::Retry { settled, .. } => self.retry(run, settled).await?,
+            other => tracing::warn!(?other, %run, "this release does not know the command"),
+        }
+        Ok(true)
+    }
+
+    /// Moves a run by what somebody asked for; that it changes nothing is no fault.
+    fn change(&mut self, run: RunId, kind: RecordKind) {
+        if let Err(failure) = self.record(run, kind) {
+            tracing::warn!(%run, %failure, "what was asked of the run does not fit it");
+        }
+    }
+
+    fn resume_run(&mut self, run: RunId) {
+        self.change(run, RecordKind::Resumed);
+        self.queue_again(run);
+    }
+
+    fn prioritize(&mut self, run: RunId, task: Option<TaskId>, priority: u8) {
+        let fits = self.runs.get(&run).is_some_and(|active| {
+            task.is_none_or(|task| task.index() < active.machine.scheduler().len())
+        });
+        if fits && priority <= 2 {
+            self.change(run, RecordKind::Prioritized { task, priority });
+            self.queue_again(run);
+        }
+    }
+
+    /// Puts what is ready where it is looked for: it was held back, or has another priority.
+    fn queue_again(&mut self, run: RunId) {
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        let ready: Vec<_> = active.machine.tasks_in(TaskState::Ready).collect();
+        for task in ready {
+            self.ready(run, task);
+        }
+    }
+
+    async fn redrive(
+        &mut self,
+        run: RunId,
+        task: TaskId,
+        attempt: Option<Attempt>,
+        input: Option<Bytes>,
+    ) -> Result<(), Error> {
+        if !self.runs.contains_key(&run) {
+            self.restore(run, None).await?;
+        }
+        let Some(active) = self.runs.get(&run) else {
+            return Ok(());
+        };
+        let (machine, scheduler) = (&active.machine, active.machine.scheduler());
+        let may = match machine.settlement() {
+            // While the result is made of what there is, nothing can be added to it.
+            None => !scheduler.is_settled(),
+            Some(state) => state == RunState::Failed,
+        };
+        let known = task.index() < scheduler.len()
+            && attempt.is_none_or(|attempt| attempt == scheduler.attempt(task));
+        if may && known {
+            match self.record(run, RecordKind::Redriven { task, input }) {
+                Ok(true) => self.opened_again(run),
+                Ok(false) => tracing::warn!(%run, %task, "the task cannot be redriven any more"),
+                Err(failure) => {
+                    tracing::warn!(%run, %task, %failure, "the task cannot be redriven");
+                }
+            }
+        }
+        self.let_rest(run);
+        Ok(())
+    }
+
+    /// Opens a run again that has ended, if that end is the one that was to be no end.
+    async fn retry(&mut self, run: RunId, settled: Seq) -> Result<(), Error> {
+        if self.runs.contains_key(&run) {
+            tracing::debug!(%run, "the run goes on, and is not retried");
+            return Ok(());
+        }
+        self.restore(run, Some(settled)).await?;
+        let ended = self
+            .runs
+            .get(&run)
+            .and_then(|active| active.machine.settlement());
+        if matches!(ended, Some(RunState::Failed | RunState::Cancelled)) {
+            self.must(run, RecordKind::Retried);
+            self.opened_again(run);
+        }
+        self.let_rest(run);
+        Ok(())
+    }
+
+    /// Goes on with a run that a record may have opened again.
+    fn opened_again(&mut self, run: RunId) {
+        let ended = self.lost.child_token();
+        let Some(active) = self.runs.get_mut(&run) else {
+            return;
+        };
+        if active.ended.is_cancelled() {
+            active.ended = ended;
+        }
+        active.deadline = active.machine.run_deadline();
+        if let Some(deadline) = active.deadline {
+            self.timers.push(deadline, run, Due::RunDeadline);
+        }
+    }
+
+    /// Gives a run's memory back that was read only to look whether it can go on.
+    fn let_rest(&mut self, run: RunId) {
+        let rests = |active: &super::active::ActiveRun| active.machine.is_settled();
+        if self.runs.get(&run).is_some_and(rests) {
+            self.runs.remove(&run);
+        }
+    }
+
+    /// Takes a signal in; the first by its name counts.
+    fn signalled(&mut self, run: RunId, name: Arc<str>, payload: Bytes) {
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        if active.machine.is_settled() || active.machine.signal(&name).is_some() {
+            return;
+        }
+        let waiting = active.machine.waiting();
+        let met = |task: &TaskId| active.machine.awaited_signal(*task).as_ref() == Some(&name);
+        let met: Vec<_> = waiting.into_iter().filter(met).collect();
+        self.change(run, RecordKind::Signalled { name, payload });
+        for task in met {
+            self.meet(run, task);
+        }
+    }
+}
