@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use self::check::{check_names, check_spans};
 use super::discovery::Discovery;
+use super::resilience::Resilience;
 use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
@@ -29,7 +30,7 @@ use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::run::{PreparedRuns, Submitter};
-use crate::worker::{Hosted, Worker};
+use crate::worker::{GuardBoard, Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
 
@@ -86,6 +87,7 @@ pub struct RuntimeBuilder {
     coordinates: bool,
     drain: Duration,
     pub(super) discovery: Discovery,
+    pub(super) resilience: Resilience,
 }
 
 impl Default for RuntimeBuilder {
@@ -103,6 +105,7 @@ impl Default for RuntimeBuilder {
             coordinates: true,
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
+            resilience: Resilience::default(),
         }
     }
 }
@@ -257,14 +260,16 @@ impl RuntimeBuilder {
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
+        let mut guards = GuardBoard::new(self.resilience.rates()?);
         let hosted: Vec<_> = self
             .agents
             .into_iter()
-            .map(|agent| Hosted::new(agent).map(Arc::new))
+            .map(|agent| Hosted::new(agent, &mut guards).map(Arc::new))
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
         let routes = self.discovery.routes()?;
+        let budgets = self.resilience.budgets()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = Incarnation::fresh();
         let ((journal, store), private) = self
@@ -305,7 +310,7 @@ impl RuntimeBuilder {
             progress,
             reported: Notify::new(),
         });
-        let worker = Worker::new(incarnation, hosted, services);
+        let worker = Worker::new(incarnation, hosted, guards, services);
         // A start that fails half-way leaves no agents behind.
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
@@ -323,6 +328,7 @@ impl RuntimeBuilder {
                 view: view.clone(),
                 listeners,
                 routes: routes.clone(),
+                budgets,
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
