@@ -6,6 +6,8 @@
 
 #[path = "resilience_servers/outage.rs"]
 mod outage;
+#[path = "resilience_servers/overload.rs"]
+mod overload;
 #[path = "resilience_servers/shared.rs"]
 mod shared;
 
