@@ -9,6 +9,7 @@ use coditect_registry::Registry;
 use coditect_state::StateStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::wire;
@@ -20,6 +21,7 @@ pub(crate) struct Ports {
     pub(crate) journal: Arc<dyn RunJournal>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     pub(crate) settings: Settings,
     /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held
     /// for ever.

@@ -71,6 +71,7 @@ impl Worker {
         incarnation: Incarnation,
         hosted: Arc<[Arc<Hosted>]>,
         services: Arc<Services>,
+        randomness: SplitMix,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: incarnation.to_string().into(),
@@ -83,7 +84,7 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
-            randomness: SplitMix::new(),
+            randomness,
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
