@@ -19,7 +19,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// There is no such run, or it has been forgotten.
     NotFound,
-    /// The bus, the registry or the store cannot be reached now: try again.
+    /// The bus, the registry, the store or an agent cannot be reached now, or the agent fails and is left alone for a moment:
+    /// try again.
     Unavailable,
     /// The runtime is draining or has shut down: use another one.
     Closed,

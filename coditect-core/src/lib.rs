@@ -79,6 +79,7 @@ mod ports;
 pub mod prelude;
 mod run;
 mod runtime;
+mod sharing;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod wire;
@@ -109,6 +110,7 @@ pub use crate::run::{
 pub use crate::runtime::{
     BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,
 };
+pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;
 pub use coditect_dag::journal::{RunFilter, RunState, RunSummary};
 pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};

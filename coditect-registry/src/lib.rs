@@ -112,15 +112,15 @@
 //!
 //! Choices go on from the view, which says since when it has been [stale](View::stale_since); after a
 //! [limit](ViewBuilder::with_stale_limit) (5 minutes, if not set) picks give nothing. A gap in the watch, or a new one,
-//! begins with a resync that changes only what differs: counts and observations stay. If a registry comes back without
-//! most of those it knew, they stay for a [grace](ViewBuilder::with_grace) until they have registered again.
+//! begins with a resync that changes only what differs: counts and observations stay. If a registry has lost
+//! its data, or comes back without most of those it knew, they stay for a [grace](ViewBuilder::with_grace) until they have registered again.
 //!
 //! # Backends
 //!
 //! [`MemoryRegistry`] lives in the process; `RedisRegistry` (feature `redis`) is one for all processes of a deployment, with
 //! leases by the server's clock and records that survive its loss of data. [`Registry`] states the contract by numbered rules, and the module
 //! `conformance` (feature `test-util`) holds any backend to them. Changes go to watchers through a bounded buffer; who
-//! falls behind gets a [`Change::Resync`] in place of what was missed.
+//! falls behind gets a [`Change::Resync`] in place of what was missed, or a [`Change::Reset`] when the data were lost.
 //!
 //! # Features
 //!

@@ -39,6 +39,7 @@ use crate::{
 /// - **R11** A watch starts with a [`Resync`](crate::Change::Resync) of all records and then tells every change after it,
 ///   in order, with sequence numbers that grow by one.
 /// - **R12** A watch that falls behind gets a `Resync` in place of what it missed: never an error, never unbounded memory.
+///   Where the data may have been lost it is a [`Reset`](crate::Change::Reset), here and at the start.
 /// - **R13** Agents of different tenants are strangers, even under the same name: neither replaces the other.
 /// - **R14** Invalid records and lifetimes are refused with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) and change
 ///   nothing.

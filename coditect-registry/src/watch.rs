@@ -93,6 +93,18 @@ pub enum Change {
     },
     /// Everything there is: the watch begins here, or something before it was missed. Forget what you knew.
     Resync(Vec<Arc<AgentRecord>>),
+    /// A resync of a registry that had lost its data: whoever is missing may just not have registered again.
+    Reset(Vec<Arc<AgentRecord>>),
+}
+
+impl Change {
+    /// Returns everything there is, if that is what the change tells.
+    pub fn everything(&self) -> Option<&[Arc<AgentRecord>]> {
+        match self {
+            Self::Resync(records) | Self::Reset(records) => Some(records),
+            _ => None,
+        }
+    }
 }
 
 /// Says why an instance is gone.

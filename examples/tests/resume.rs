@@ -91,6 +91,17 @@ impl Stage {
             }));
         }
         looking.shutdown().await.expect("nothing runs");
+        drop(looking);
+        // What it had spawned lets go of the file when it has noticed.
+        let closed = async {
+            while let Err(error) = EmbeddedStore::open(self.state()).await {
+                assert!(error.is_retryable(), "{error:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(60);
+        let closed = tokio::time::timeout(limit, closed).await;
+        closed.expect("it lets go of the file");
         finished
     }
 }

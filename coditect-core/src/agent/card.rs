@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coditect_registry::Capability;
+use coditect_resilience::{BreakerPolicy, StackPolicy};
 use semver::Version;
 use serde_json::Value;
 
@@ -37,6 +38,7 @@ pub struct AgentCard {
     capabilities: Vec<String>,
     concurrency: usize,
     timeout: Option<Duration>,
+    breaker: Option<BreakerPolicy>,
     exclusive: bool,
     input_schema: Option<Value>,
     output_schema: Option<Value>,
@@ -52,6 +54,7 @@ impl AgentCard {
             capabilities: Vec::new(),
             concurrency: DEFAULT_CONCURRENCY,
             timeout: None,
+            breaker: Some(StackPolicy::agent().breaker),
             exclusive: false,
             input_schema: None,
             output_schema: None,
@@ -111,6 +114,43 @@ impl AgentCard {
         self
     }
 
+    /// Sets when the agent is given no more work of a capability for a while because it fails, or with `None` that it is
+    /// given work whatever comes of it.
+    ///
+    /// There is a circuit breaker for each of its capabilities in each process. By default one opens when half of the last
+    /// 20 calls failed, of 10 at least, for half a second to begin with and 1.5 s at most; then one call at a time probes,
+    /// and the second success in a row closes it. Errors that may pass, panics, timeouts and, where the policy says what is
+    /// slow, slow calls count as failures. What the caller did wrong does not count: inputs that do not fit or are too large,
+    /// permanent errors, invalid plans, missed deadlines, and what was cancelled.
+    ///
+    /// While it is open, tasks wait or go to another agent: none fails for it, and no attempt is spent. Leave it out where
+    /// failures say something of the input and nothing of the agent, and cannot be made
+    /// [permanent](crate::AgentError::permanent).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use coditect_core::AgentCard;
+    /// use coditect_core::resilience::BreakerPolicy;
+    ///
+    /// # fn main() -> Result<(), coditect_core::resilience::Error> {
+    /// let policy = BreakerPolicy::builder()
+    ///     .consecutive_failures(5)
+    ///     .slow_calls(Duration::from_secs(20), 0.8)
+    ///     .build()?;
+    /// let card = AgentCard::new("summarize").with_breaker(policy);
+    /// let stubborn = AgentCard::new("guess").with_breaker(None);
+    /// # let _ = (card, stubborn);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_breaker(mut self, policy: impl Into<Option<BreakerPolicy>>) -> Self {
+        self.breaker = policy.into();
+        self
+    }
+
     /// Publishes the JSON schema of the input in the registry.
     #[must_use]
     pub fn with_input_schema(mut self, schema: Value) -> Self {
@@ -145,6 +185,10 @@ impl AgentCard {
 
     pub(crate) const fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    pub(crate) const fn breaker(&self) -> Option<BreakerPolicy> {
+        self.breaker
     }
 
     /// The capabilities as the registry knows them.

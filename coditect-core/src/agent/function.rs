@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 
+use coditect_resilience::BreakerPolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -90,6 +91,13 @@ impl<F, Args> FnAgent<F, Args> {
     #[must_use]
     pub fn with_exclusive(mut self) -> Self {
         self.card = self.card.with_exclusive();
+        self
+    }
+
+    /// Sets when the agent is given no more work for a while because it fails; see [`AgentCard::with_breaker`].
+    #[must_use]
+    pub fn with_breaker(mut self, policy: impl Into<Option<BreakerPolicy>>) -> Self {
+        self.card = self.card.with_breaker(policy);
         self
     }
 

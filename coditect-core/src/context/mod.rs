@@ -1,6 +1,7 @@
 //! What a handler knows of its task, and what it can do beside answering.
 
 mod belonging;
+mod charge;
 mod child;
 mod health;
 mod progress;
@@ -34,7 +35,7 @@ use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
 use crate::run::Submitter;
-use crate::worker::{Hosted, Slot};
+use crate::worker::{Hosted, RateGate, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
@@ -78,6 +79,7 @@ struct Inner {
     siblings: Option<Siblings>,
     hosted: Arc<Hosted>,
     slot: HeldSlot,
+    meter: Option<Arc<RateGate>>,
 }
 
 /// What the tasks of a run have in common; a request outside of runs has a scope of its own.
@@ -123,6 +125,8 @@ pub(crate) struct ContextParts {
     /// None where the task came over the bus, and for requests.
     pub(crate) siblings: Option<Siblings>,
     pub(crate) slot: Slot,
+    /// Counts what the call costs, where that is limited.
+    pub(crate) meter: Option<Arc<RateGate>>,
 }
 
 impl TaskContext {
@@ -139,6 +143,7 @@ impl TaskContext {
                 siblings: parts.siblings,
                 hosted: Arc::clone(parts.slot.hosted()),
                 slot: HeldSlot::new(parts.slot),
+                meter: parts.meter,
             }),
         }
     }

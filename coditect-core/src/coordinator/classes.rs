@@ -6,12 +6,13 @@ use std::sync::Arc;
 use coditect_bus::QueueName;
 use coditect_dag::{Class, RunId};
 use coditect_registry::{AgentRecord, Requirement, Standing};
+use coditect_resilience::RetryBudget;
 use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::listeners::Following;
 use crate::wire;
-use crate::worker::Hosted;
+use crate::worker::Offer;
 
 /// The capabilities that the runs of a partition call, by the number they have in the scheduler.
 #[derive(Default)]
@@ -24,7 +25,7 @@ pub(super) struct Classes {
 pub(super) struct ClassState {
     pub(super) requirement: Requirement,
     /// Agents of this process that offer it.
-    pub(super) local: Vec<Arc<Hosted>>,
+    pub(super) local: Vec<Offer>,
     /// The queue of the highest version offered; none if nobody offers it.
     pub(super) queue: Option<QueueName>,
     /// Whether it has been looked who offers it.
@@ -38,6 +39,8 @@ pub(super) struct ClassState {
     /// The queues at which somebody who meets the requirement takes tasks.
     lines: Vec<QueueName>,
     pub(super) ready: ReadyRuns,
+    /// What pays for its retries; none where they are not limited.
+    pub(super) budget: Option<Arc<RetryBudget>>,
     /// How many attempts are on the bus, by tenant.
     on_bus: FxHashMap<Arc<str>, usize>,
 }
@@ -62,6 +65,7 @@ impl Classes {
             was_told: false,
             lines: Vec::new(),
             ready: ReadyRuns::default(),
+            budget: shared.budgets.budget(&requirement.name),
             on_bus: FxHashMap::default(),
         };
         state.look(shared, &shared.view.records());
@@ -115,7 +119,7 @@ impl ClassState {
     /// Says whether an agent of this process offers it.
     pub(super) fn has_local(&self) -> bool {
         let mut local = self.local.iter();
-        local.any(|hosted| !hosted.standing.is_superseded())
+        local.any(|offer| !offer.hosted.standing.is_superseded())
     }
 
     fn look(&mut self, shared: &Shared, records: &[Arc<AgentRecord>]) {

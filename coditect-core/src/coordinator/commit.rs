@@ -140,6 +140,7 @@ impl Owner {
         if self.runs.is_empty() && self.classes.len() > MAX_IDLE_CLASSES {
             // Their numbers mean something to runs only.
             self.classes = Classes::default();
+            self.parked.clear();
         }
         if self.runs.is_empty() {
             self.let_classes_go();

@@ -13,7 +13,7 @@ use super::owner::Owner;
 use super::route::{Routed, Way};
 use crate::ports::Dispatch;
 use crate::wire::AttemptId;
-use crate::worker::Slot;
+use crate::worker::{Offer, Slot};
 
 /// Where the next task of a capability may go.
 enum Room {
@@ -81,8 +81,8 @@ impl Owner {
     /// Gives the wakes on that brought no dispatch.
     pub(super) fn pass_wake_on(&self) {
         for class in self.classes.all() {
-            for hosted in &self.classes.get(class).local {
-                hosted.pass_wake_on();
+            for offer in &self.classes.get(class).local {
+                offer.hosted.pass_wake_on();
             }
         }
     }
@@ -91,11 +91,11 @@ impl Owner {
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
         if mode != Dispatch::Bus {
-            if let Some(slot) = state.local.iter().find_map(|hosted| hosted.try_slot()) {
+            if let Some(slot) = state.local.iter().find_map(Offer::try_slot) {
                 return Room::Slot(slot);
             }
-            for hosted in &state.local {
-                hosted.notify_free(&self.wake);
+            for offer in &state.local {
+                offer.notify_free(&self.wake);
             }
         }
         let stays = mode == Dispatch::LocalOnly && state.has_local();

@@ -32,16 +32,19 @@ impl Owner {
     pub(super) fn due(&mut self) {
         while let Some((run, due)) = self.timers.pop(self.now) {
             match due {
-                Due::Backoff => self.backoffs(run),
+                Due::Backoff => self.backoffs(run, None),
                 Due::TaskDeadline(task) => self.task_deadline(run, task),
                 Due::Claim(task) => self.claim_due(run, task),
                 Due::Wait(task) => self.wait_is_over(run, task),
                 Due::RunDeadline => self.run_deadline(run),
             }
         }
+        self.pay_out();
     }
 
-    fn backoffs(&mut self, run: RunId) {
+    /// Lets the backoffs of a run end that are due, as far as its retries are paid for; one was already.
+    pub(super) fn backoffs(&mut self, run: RunId, paid: Option<TaskId>) {
+        self.hold_back(run, paid);
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(active) = self.runs.get_mut(&run) {
             active.machine.due(self.now, &mut effects);

@@ -2,6 +2,7 @@
 
 mod active;
 mod anew;
+mod budget;
 mod check;
 mod claim;
 mod classes;
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::budget::Budgets;
 pub(crate) use self::check::usual_policy;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
@@ -64,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Option<Arc<Listeners>>,
     /// Capabilities whose tasks go to chosen instances, where there are some.
     pub(crate) routes: Option<Arc<Routes>>,
+    /// What pays for retries.
+    pub(crate) budgets: Budgets,
     /// How agents are checked, where others see what is found.
     pub(crate) check: Option<CheckPolicy>,
     pub(crate) catalogue: AggregatorCatalogue,

@@ -86,6 +86,12 @@ impl Owner {
             Some(mut place) => Self::tell_policy(&mut place, went(&ended)),
             None => {}
         }
+        if let Some(active) = self.runs.get(&run)
+            && matches!(ended, Ended::Output(_) | Ended::Plan(_))
+        {
+            let class = active.machine.class(task);
+            self.pay_in(class);
+        }
         match ended {
             Ended::Output(output) => self.must(
                 run,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
 use super::anew::Notices;
+use super::budget::Parked;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::hearing::{Heard, Hearing};
@@ -45,6 +46,7 @@ pub(super) struct Owner {
     pub(super) refused: Vec<Outcome>,
     pub(super) classes: Classes,
     pub(super) timers: Timers,
+    pub(super) parked: Parked,
     pub(super) turns: PriorityTurns,
     pub(super) batch: Batch,
     /// What is done once the batch is committed.
@@ -149,6 +151,7 @@ impl Owner {
             refused: Vec::new(),
             classes: Classes::default(),
             timers: Timers::default(),
+            parked: Parked::default(),
             turns: PriorityTurns::default(),
             batch: Batch::new(),
             deferred: Vec::new(),
@@ -332,7 +335,8 @@ impl Owner {
         let sweeps = |run: &ActiveRun| !run.flights.is_empty() || run.parent.is_some();
         let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
-        self.timers.next().into_iter().chain(sweep).min()
+        let times = self.timers.next().into_iter().chain(sweep);
+        times.chain(self.parked.next).min()
     }
 
     async fn give_back(mut self) {
@@ -343,8 +347,8 @@ impl Owner {
             self.shared.worker.pass_outcome_on(&self.queue, outcome);
         }
         for class in self.classes.all() {
-            for hosted in &self.classes.get(class).local {
-                hosted.forget(&self.wake);
+            for offer in &self.classes.get(class).local {
+                offer.hosted.forget(&self.wake);
             }
         }
         for run in self.runs.values() {

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::PreparedPlan;
 use crate::run::RunSpec;
+use crate::worker::Offer;
 
 impl Owner {
     /// Builds a run as it was submitted.
@@ -216,7 +217,7 @@ impl Owner {
             .get(class)
             .local
             .iter()
-            .find_map(|hosted| hosted.try_slot());
+            .find_map(Offer::try_slot);
         let (place, deferred) = match local.filter(|_| self.shared.stays_local()) {
             Some(slot) => {
                 let token = CancellationToken::new();

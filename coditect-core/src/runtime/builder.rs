@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::check::{check_names, check_spans};
 use super::discovery::Discovery;
+use super::resilience::Resilience;
 use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
@@ -27,7 +28,7 @@ use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::run::{PreparedRuns, Submitter};
-use crate::worker::{Hosted, Worker};
+use crate::worker::{GuardBoard, Hosted, Worker};
 
 const DEFAULT_PARTITIONS: u16 = 8;
 
@@ -85,6 +86,7 @@ pub struct RuntimeBuilder {
     drain: Duration,
     pub(super) discovery: Discovery,
     pub(crate) chance: Chance,
+    pub(super) resilience: Resilience,
 }
 
 impl Default for RuntimeBuilder {
@@ -103,6 +105,7 @@ impl Default for RuntimeBuilder {
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
             chance: Chance::default(),
+            resilience: Resilience::default(),
         }
     }
 }
@@ -257,14 +260,16 @@ impl RuntimeBuilder {
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
+        let mut guards = GuardBoard::new(self.resilience.rates()?);
         let hosted: Vec<_> = self
             .agents
             .into_iter()
-            .map(|agent| Hosted::new(agent).map(Arc::new))
+            .map(|agent| Hosted::new(agent, &mut guards).map(Arc::new))
             .collect::<Result<_, _>>()?;
         check_names(&hosted)?;
         check_spans(&settings, &hosted)?;
         let routes = self.discovery.routes()?;
+        let budgets = self.resilience.budgets()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
         let ((journal, store), private) = self
@@ -306,8 +311,7 @@ impl RuntimeBuilder {
             progress,
             reported: Notify::new(),
         });
-        let randomness = ports.chance.randomness();
-        let worker = Worker::new(incarnation, hosted, services, randomness);
+        let worker = Worker::new(incarnation, hosted, guards, services);
         // A start that fails half-way leaves no agents behind.
         let unless_started = worker.stop_on_drop();
         worker.start(publisher).await?;
@@ -327,6 +331,7 @@ impl RuntimeBuilder {
                 view: view.clone(),
                 listeners,
                 routes: routes.clone(),
+                budgets,
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,

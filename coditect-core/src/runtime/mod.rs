@@ -5,6 +5,7 @@ mod archive;
 mod builder;
 mod discovery;
 mod request;
+mod resilience;
 mod shutdown;
 mod source;
 

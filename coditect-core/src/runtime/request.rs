@@ -111,7 +111,7 @@ impl Question<'_> {
         let inner = &self.runtime.inner;
         let routes = inner.routes.as_ref();
         let routes = routes.filter(|routes| routes.include(self.requirement));
-        let Some(hosted) = inner.worker.find(self.requirement) else {
+        let Some(offer) = inner.worker.find(self.requirement) else {
             return match routes {
                 Some(routes) => self.routed(routes).await,
                 None => self.shared().await,
@@ -120,15 +120,18 @@ impl Question<'_> {
         let dispatch = inner.submitter.ports().settings.dispatch;
         let slot = match (routes, dispatch) {
             // As a task: in this process if there is room, and to the chosen one otherwise.
-            (Some(routes), Dispatch::LocalFirst) => match hosted.try_slot() {
+            (Some(routes), Dispatch::LocalFirst) => match offer.try_slot() {
                 Some(slot) => slot,
                 None => return self.routed(routes).await,
             },
             (Some(routes), Dispatch::Bus) => return self.routed(routes).await,
-            _ => match hosted.try_slot() {
+            _ => match offer.try_slot() {
                 Some(slot) => slot,
+                None if offer.is_held_back() && self.is_elsewhere() => return self.shared().await,
+                None if offer.is_held_back() => return Err(self.left_alone()),
                 None => {
-                    let free = timeout_at(self.deadline, hosted.slot()).await;
+                    let free = offer.hosted.work(offer.capability);
+                    let free = timeout_at(self.deadline, free).await;
                     free.map_err(|_| self.late())?
                 }
             },
@@ -229,6 +232,25 @@ impl Question<'_> {
             BusErrorKind::NoRoute => self.unserved().with_source(error),
             _ => Error::from(error),
         }
+    }
+
+    /// Says whether an agent of another process offers what is required.
+    fn is_elsewhere(&self) -> bool {
+        let here = self.runtime.inner.worker.incarnation;
+        self.runtime.inner.view.records().iter().any(|record| {
+            let mut offered = record.capabilities.iter();
+            record.incarnation() != here
+                && record.standing() <= Standing::Degraded
+                && offered.any(|capability| self.requirement.matches(capability))
+        })
+    }
+
+    fn left_alone(&self) -> Error {
+        let text = format!(
+            "`{}` fails in this process, and is left alone for a moment",
+            self.requirement
+        );
+        Error::new(ErrorKind::Unavailable, text)
     }
 
     fn unserved(&self) -> Error {

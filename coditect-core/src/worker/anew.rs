@@ -53,7 +53,13 @@ pub(crate) async fn tell_anew(
     queue: &QueueName,
     at: Option<Timestamp>,
 ) -> bool {
-    tracing::info!(%queue, "the queue was made anew, and what had waited in another before it is published again");
+    match at {
+        // Most often it is the first of its name.
+        Some(_) => tracing::debug!(%queue, "the queue was not there and was made"),
+        None => {
+            tracing::info!(%queue, "the queue was made anew, and what had waited in another before it is published again");
+        }
+    }
     let notice = Anew {
         anew: queue.clone(),
         at,

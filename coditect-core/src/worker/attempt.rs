@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use super::breaker::Leave;
 use super::hosted::Hosted;
 use crate::agent::{AgentError, Answer};
 use crate::context::TaskContext;
@@ -61,21 +62,27 @@ pub(crate) struct Bounds {
 /// Runs the handler to its end.
 ///
 /// A handler that ignores cancellation is dropped at the end of the grace, at its next `await`: one
-/// that never awaits cannot be stopped by anybody, and keeps its slot until it returns.
+/// that never awaits cannot be stopped by anybody, and keeps its slot until it returns. Its breaker is told what the attempt
+/// has shown, where it gave its `leave`.
 pub(crate) async fn attempt(
     hosted: &Arc<Hosted>,
     context: &TaskContext,
     input: Bytes,
     bounds: Bounds,
+    leave: Option<Leave>,
 ) -> Attempted {
     // What a handler holds may panic when the handler is dropped.
-    AssertUnwindSafe(carry_out(hosted, context, input, bounds))
+    let attempted = AssertUnwindSafe(carry_out(hosted, context, input, bounds))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Attempted {
             ended: ended(Err(panic), bounds.max_payload),
             told: context.token().is_cancelled(),
-        })
+        });
+    if let Some(leave) = leave {
+        leave.settle(&attempted);
+    }
+    attempted
 }
 
 async fn carry_out(

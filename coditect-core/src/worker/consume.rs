@@ -1,14 +1,15 @@
 //! Tasks and requests that come over the bus.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::{Consumer, Delivery, ErrorKind, QueueName, QueueSpec, Subscription};
-use coditect_registry::Capability;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::hosted::{Hosted, Slot};
+use super::breaker::Guard;
+use super::hosted::{Hosted, Offer, Slot};
 use super::pass_on::give_up_waiting;
 use super::request::request;
 use super::stand_in::{stand_in, subscription};
@@ -26,49 +27,73 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn start(
     worker: &Arc<Worker>,
     hosted: &Arc<Hosted>,
-    capability: &Capability,
+    capability: usize,
 ) -> Result<(), Error> {
-    let queue = wire::queue_of(capability)?;
+    let queue = wire::queue_of(&hosted.capabilities[capability])?;
     let bus = &worker.services.ports.bus;
     let now = worker.services.ports.clock.now();
     let before = bus.stats(&queue).await;
     let is_anew = before.is_err_and(|error| error.kind() == ErrorKind::NoRoute);
     bus.declare(QueueSpec::new(queue.clone())).await?;
-    let subscription = subscription(&queue, hosted);
-    let consumer = bus.subscribe(subscription).await?;
+    let consumer = bus.subscribe(subscription(&queue, hosted)).await?;
     if is_anew {
         worker.tell_anew(&queue, Some(now)).await;
     }
-    let (worker, hosted) = (Arc::clone(worker), Arc::clone(hosted));
-    let tracker = worker.tracker.clone();
+    let offer = Offer {
+        hosted: Arc::clone(hosted),
+        capability,
+    };
     let stop = hosted.standing.taking().clone();
-    tracker.spawn(stand_in(
-        Arc::clone(&worker),
-        Arc::clone(&hosted),
-        queue.clone(),
-    ));
-    tracker.spawn(async move { consume(worker, hosted, queue, consumer, stop).await });
+    let stands_in = stand_in(Arc::clone(worker), offer.clone(), queue.clone());
+    worker.tracker.spawn(stands_in);
+    let consumes = consume(Arc::clone(worker), offer, queue, consumer, stop);
+    worker.tracker.spawn(consumes);
     Ok(())
 }
 
 /// Takes tasks and requests until it is told to stop.
+///
+/// While the agent's breaker holds calls back, no more is fetched than may probe it, so that the rest is there for others.
 pub(super) async fn consume(
     worker: Arc<Worker>,
-    hosted: Arc<Hosted>,
+    offer: Offer,
     queue: QueueName,
     mut consumer: Consumer,
     stop: CancellationToken,
 ) {
+    let Offer { hosted, capability } = offer;
+    let guard = hosted.guard(capability);
+    let mut narrow = false;
     let patience = match worker.services.ports.bus.capabilities().max_hold {
         Some(longest) => PATIENCE.min(longest / 4),
         None => PATIENCE,
     };
     loop {
+        if guard.is_tripped() != narrow {
+            match worker.fetch(&queue, &hosted, guard, !narrow).await {
+                // What waited in the former one goes back to the queue.
+                Ok(other) => (consumer, narrow) = (other, !narrow),
+                Err(error) if error.kind() == ErrorKind::Closed => return,
+                Err(error) => {
+                    tracing::warn!(
+                        %queue,
+                        error = &error as &dyn std::error::Error,
+                        "cannot subscribe for more or less; trying again"
+                    );
+                    let pause = tokio::time::sleep(RESUBSCRIBE);
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return;
+                    }
+                }
+            }
+            continue;
+        }
         // What waits in the consumer is chosen from when there is a slot, so that the most urgent gets it.
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = hosted.has_slot() => {}
+            () = guard.turned(!narrow) => continue,
+            () = hosted.has_slot(capability) => {}
             () = tokio::time::sleep(patience) => {
                 // All at once, before the first comes back.
                 let waiting: Vec<_> = std::iter::from_fn(|| consumer.try_recv()).collect();
@@ -81,10 +106,11 @@ pub(super) async fn consume(
         let delivery = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = guard.turned(!narrow) => continue,
             delivery = consumer.recv() => delivery,
         };
         let Some(delivery) = delivery else {
-            let subscription = subscription(&queue, &hosted);
+            let subscription = width(&queue, &hosted, guard, narrow);
             match resubscribe(&worker, &queue, subscription, &stop).await {
                 Some(again) => consumer = again,
                 None => return,
@@ -95,7 +121,7 @@ pub(super) async fn consume(
         let slot = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            slot = hosted.slot() => slot,
+            slot = hosted.work(capability) => slot,
             () = tokio::time::sleep(patience) => {
                 give_up_waiting(&worker, delivery).await;
                 continue;
@@ -104,6 +130,28 @@ pub(super) async fn consume(
         let worker = Arc::clone(&worker);
         let attempts = worker.attempts.clone();
         attempts.spawn(async move { handle(worker, delivery, slot).await });
+    }
+}
+
+/// As many deliveries as the agent has slots and one, or no more than may probe it.
+fn width(queue: &QueueName, hosted: &Hosted, guard: &Guard, narrow: bool) -> Subscription {
+    let wide = subscription(queue, hosted);
+    match NonZeroUsize::new(guard.probes() as usize) {
+        Some(probes) if narrow => wide.with_prefetch(probes),
+        _ => wide,
+    }
+}
+
+impl Worker {
+    async fn fetch(
+        &self,
+        queue: &QueueName,
+        hosted: &Hosted,
+        guard: &Guard,
+        narrow: bool,
+    ) -> Result<Consumer, coditect_bus::Error> {
+        let bus = &self.services.ports.bus;
+        bus.subscribe(width(queue, hosted, guard, narrow)).await
     }
 }
 

@@ -1,16 +1,17 @@
 //! One agent of this process, and the slots in which it works.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use coditect_bus::QueueName;
-use coditect_registry::{AgentId, Capability, Requirement};
-use parking_lot::Mutex;
+use coditect_registry::{AgentId, Capability, Health, Reason, Requirement};
 use semver::Version;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::board::GuardBoard;
+use super::breaker::{Guard, Leave};
+use super::hungry::Hungry;
+use super::rate::RateGate;
 use super::standing::{Reported, Standing};
 use crate::agent::{AgentCard, ErasedAgent};
 use crate::error::Error;
@@ -25,24 +26,33 @@ pub(crate) struct Hosted {
     /// The queue of this instance alone, where it has one.
     own_queue: OnceLock<QueueName>,
     free: Arc<Semaphore>,
-    hungry: Hungry,
+    hungry: Arc<Hungry>,
+    /// What stands before the calls of each capability, in the same order.
+    guards: Vec<Guard>,
     /// How many handlers wait for others without a slot.
     away: watch::Sender<usize>,
 }
 
 impl Hosted {
-    pub(crate) fn new(agent: Arc<dyn ErasedAgent>) -> Result<Self, Error> {
+    pub(crate) fn new(agent: Arc<dyn ErasedAgent>, board: &mut GuardBoard) -> Result<Self, Error> {
         let card = agent.card();
         let id = AgentId::new(card.name()).map_err(|error| {
             Error::invalid(format!("`{}` is no name for an agent", card.name())).with_source(error)
         })?;
+        let capabilities = card.capabilities()?;
+        let hungry = Arc::default();
+        let guards = capabilities
+            .iter()
+            .map(|capability| board.guard(&id, capability, card.breaker(), &hungry))
+            .collect();
         Ok(Self {
             id,
-            capabilities: card.capabilities()?,
+            capabilities,
+            guards,
             free: Arc::new(Semaphore::new(
                 card.concurrency().min(Semaphore::MAX_PERMITS),
             )),
-            hungry: Hungry::default(),
+            hungry,
             standing: Standing::default(),
             own_queue: OnceLock::new(),
             away: watch::Sender::new(0),
@@ -57,9 +67,42 @@ impl Hosted {
 
     /// The highest version offered that meets a requirement.
     pub(crate) fn version_for(&self, requirement: &Requirement) -> Option<&Version> {
-        let offered = self.capabilities.iter();
-        let matching = offered.filter(|capability| requirement.matches(capability));
-        matching.map(|capability| &capability.version).max()
+        let index = self.capability_for(requirement)?;
+        Some(&self.capabilities[index].version)
+    }
+
+    /// Which of its capabilities meets a requirement: that of the highest version.
+    pub(crate) fn capability_for(&self, requirement: &Requirement) -> Option<usize> {
+        let offered = self.capabilities.iter().enumerate();
+        let matching = offered.filter(|(_, capability)| requirement.matches(capability));
+        let best = matching.max_by_key(|(_, capability)| &capability.version);
+        best.map(|(index, _)| index)
+    }
+
+    /// What stands before the calls of a capability.
+    pub(crate) fn guard(&self, capability: usize) -> &Guard {
+        &self.guards[capability]
+    }
+
+    pub(super) fn guards(&self) -> impl Iterator<Item = (&Capability, &Guard)> {
+        self.capabilities.iter().zip(&self.guards)
+    }
+
+    /// What others are told of the agent: what it says itself, and that it is not to be preferred while it fails.
+    pub(super) fn reported(&self) -> Reported {
+        let reported = self.standing.reported();
+        let tripped = self.guards().find_map(|(capability, guard)| {
+            let since = guard.tripped_since()?;
+            let text = format!("the breaker of `{}` is open", capability.name);
+            Some(Reason::new(&text, since))
+        });
+        match tripped {
+            Some(reason) if reported.health == Health::Ready => Reported {
+                health: Health::Degraded,
+                reason: Some(reason),
+            },
+            _ => reported,
+        }
     }
 
     /// Says whether a slot is free, and the agent wants work.
@@ -98,21 +141,59 @@ impl Hosted {
         self.own_queue.get()
     }
 
-    /// What it is to be asked before others by: a higher version, and among equals a free slot.
+    /// What it is to be asked before others by: a higher version, and among equals one that takes work at once.
     pub(crate) fn rank_for(&self, requirement: &Requirement) -> Option<(&Version, bool)> {
-        Some((self.version_for(requirement)?, self.is_free()))
+        let capability = self.capability_for(requirement)?;
+        let takes = self.is_free() && self.guards[capability].admits();
+        Some((&self.capabilities[capability].version, takes))
     }
 
-    /// Takes a slot if one is free and nobody waits for it, and the agent wants work.
+    /// Takes a slot for work of a capability if one is free and nobody waits for it, the agent wants work, and its breaker
+    /// lets a call through.
+    pub(crate) fn try_work(self: &Arc<Self>, capability: usize) -> Option<Slot> {
+        if !self.standing.is_open() {
+            return None;
+        }
+        // Before the slot: whoever is refused has then kept it from nobody.
+        let leave = self.guards[capability].leave().ok()?;
+        let mut slot = self.free_slot()?;
+        slot.leave = leave;
+        Some(slot)
+    }
+
+    /// Takes a slot for a handler that has been let through before, if one is free and the agent wants work.
     pub(crate) fn try_slot(self: &Arc<Self>) -> Option<Slot> {
         if !self.standing.is_open() {
             return None;
         }
+        self.free_slot()
+    }
+
+    fn free_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Slot {
             permit: Some(permit),
+            leave: None,
             hosted: Arc::clone(self),
         })
+    }
+
+    /// Takes the next free slot for work of a capability, once its breaker lets a call through.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the place in the queue.
+    pub(crate) async fn work(self: &Arc<Self>, capability: usize) -> Slot {
+        let guard = &self.guards[capability];
+        loop {
+            guard.admitted().await;
+            let mut slot = self.slot().await;
+            // It may have opened while the slot was waited for.
+            if let Ok(leave) = guard.leave() {
+                slot.leave = leave;
+                return slot;
+            }
+        }
     }
 
     /// Takes the next free slot.
@@ -125,17 +206,20 @@ impl Hosted {
         Slot {
             // The semaphore is never closed.
             permit: permit.ok(),
+            leave: None,
             hosted: Arc::clone(self),
         }
     }
 
-    /// Waits until the agent wants work and a slot is free, and leaves it to whoever takes it.
+    /// Waits until the agent wants work of a capability, its breaker lets a call through and a slot is free, and leaves it to
+    /// whoever takes it.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn has_slot(self: &Arc<Self>) {
+    pub(crate) async fn has_slot(self: &Arc<Self>, capability: usize) {
         self.standing.opened().await;
+        self.guards[capability].admitted().await;
         // Once is enough: whoever waits here beside this one would be handed the slot again and again.
         if !self.is_free() {
             drop(self.slot().await);
@@ -153,20 +237,25 @@ impl Hosted {
         self.away.subscribe()
     }
 
-    /// Has `wake` notified once, when a slot becomes free.
-    pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
-        self.hungry.add(wake);
-        // A slot freed between the caller's look and this call would not notify.
-        if self.is_free() {
-            self.hungry.feed();
+    /// Has `wake` notified once, when a slot becomes free for work of a capability.
+    pub(crate) fn notify_free(&self, capability: usize, wake: &Arc<Notify>) {
+        self.hungry.add(capability, wake);
+        // A slot freed, or a breaker closed, between the caller's look and this call would not notify.
+        if self.is_free() && self.guards[capability].admits() {
+            self.feed();
         }
     }
 
     /// Hands a wake on that was of no use: whoever waits next may have one for the free slot.
     pub(crate) fn pass_wake_on(&self) {
         if self.is_free() {
-            self.hungry.feed();
+            self.feed();
         }
+    }
+
+    fn feed(&self) {
+        self.hungry
+            .feed(|capability| self.guards[capability].admits());
     }
 
     /// Never notifies `wake` again, and hands on what it may have been notified of.
@@ -195,6 +284,8 @@ impl fmt::Debug for Hosted {
 #[derive(Debug)]
 pub(crate) struct Slot {
     permit: Option<OwnedSemaphorePermit>,
+    /// Leave for the call that the slot was taken for, where it needs one.
+    leave: Option<Leave>,
     hosted: Arc<Hosted>,
 }
 
@@ -202,12 +293,26 @@ impl Slot {
     pub(crate) fn hosted(&self) -> &Arc<Hosted> {
         &self.hosted
     }
+
+    /// Adds the leave for the call that the slot is for.
+    pub(super) fn put_leave(&mut self, leave: Option<Leave>) {
+        self.leave = leave;
+    }
+
+    /// Begins the call that the slot was taken for: its leave ends with it and not with the slot. Says who counts what it
+    /// costs.
+    pub(super) fn begin(&mut self) -> (Option<Leave>, Option<Arc<RateGate>>) {
+        let mut leave = self.leave.take();
+        let meter = leave.as_mut().and_then(Leave::begin);
+        (leave, meter)
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        drop(self.leave.take());
         drop(self.permit.take());
-        self.hosted.hungry.feed();
+        self.hosted.feed();
     }
 }
 
@@ -221,41 +326,37 @@ impl Drop for Away {
     }
 }
 
-/// Who wants to know that a slot is free.
-#[derive(Debug, Default)]
-struct Hungry {
-    any: AtomicBool,
-    queue: Mutex<VecDeque<Arc<Notify>>>,
+/// An agent of this process, and which of its capabilities meets a requirement.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) hosted: Arc<Hosted>,
+    pub(crate) capability: usize,
 }
 
-impl Hungry {
-    fn add(&self, wake: &Arc<Notify>) {
-        let mut queue = self.queue.lock();
-        if !queue.iter().any(|known| Arc::ptr_eq(known, wake)) {
-            queue.push_back(Arc::clone(wake));
-        }
-        self.any.store(true, Ordering::SeqCst);
+impl Offer {
+    pub(super) fn of(hosted: &Arc<Hosted>, requirement: &Requirement) -> Option<Self> {
+        Some(Self {
+            capability: hosted.capability_for(requirement)?,
+            hosted: Arc::clone(hosted),
+        })
     }
 
-    fn remove(&self, wake: &Arc<Notify>) {
-        self.queue.lock().retain(|known| !Arc::ptr_eq(known, wake));
+    pub(super) fn version(&self) -> &Version {
+        &self.hosted.capabilities[self.capability].version
     }
 
-    fn feed_all(&self) {
-        let waiting = std::mem::take(&mut *self.queue.lock());
-        waiting.iter().for_each(|wake| wake.notify_one());
+    /// Takes a slot if the agent takes the work at once.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
+        self.hosted.try_work(self.capability)
     }
 
-    fn feed(&self) {
-        if !self.any.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut queue = self.queue.lock();
-        if let Some(wake) = queue.pop_front() {
-            wake.notify_one();
-        }
-        if queue.is_empty() {
-            self.any.store(false, Ordering::SeqCst);
-        }
+    /// Has `wake` notified once, when the agent may take the work.
+    pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
+        self.hosted.notify_free(self.capability, wake);
+    }
+
+    /// Says whether its breaker holds calls back now.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.hosted.guard(self.capability).is_open()
     }
 }

@@ -54,7 +54,7 @@ impl Worker {
     /// coordinator no longer owns the partition.
     ///
     /// What it was told to stop for is no outcome then: whoever owns the partition hands it out again.
-    pub(crate) fn launch(self: &Arc<Self>, job: LocalJob) {
+    pub(crate) fn launch(self: &Arc<Self>, mut job: LocalJob) {
         let worker = Arc::clone(self);
         self.attempts.spawn(async move {
             let hosted = Arc::clone(job.slot.hosted());
@@ -69,6 +69,7 @@ impl Worker {
             if let (false, Some(trace)) = (span.is_disabled(), &job.scope.fields().trace) {
                 trace.attach(&span);
             }
+            let (leave, meter) = job.slot.begin();
             let context = TaskContext::new(ContextParts {
                 scope: job.scope,
                 task: job.task,
@@ -79,8 +80,9 @@ impl Worker {
                 services: Arc::clone(&worker.services),
                 siblings: Some(job.siblings),
                 slot: job.slot,
+                meter,
             });
-            let attempted = attempt(&hosted, &context, job.input, bounds)
+            let attempted = attempt(&hosted, &context, job.input, bounds, leave)
                 .instrument(span)
                 .await;
             drop(context.release_slot());

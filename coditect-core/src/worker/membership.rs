@@ -52,7 +52,7 @@ async fn register(
     hosted: &Arc<Hosted>,
 ) -> Result<Member, coditect_registry::Error> {
     let ports = &worker.services.ports;
-    let told = hosted.standing.reported();
+    let told = hosted.reported();
     let record = record(worker, hosted, &told);
     let ttl = ports.settings.agent_lease;
     Ok(Member {
@@ -154,7 +154,7 @@ impl Member {
 
     async fn tell(&mut self, worker: &Worker) -> Result<(), coditect_registry::Error> {
         let registry = &worker.services.ports.registry;
-        let reported = self.hosted.standing.reported();
+        let reported = self.hosted.reported();
         if reported != self.told {
             let record = record(worker, &self.hosted, &reported);
             registry.update(&self.registration, record).await?;

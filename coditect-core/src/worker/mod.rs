@@ -2,14 +2,18 @@
 
 mod anew;
 mod attempt;
+mod board;
+mod breaker;
 mod claim;
 mod consume;
 mod control;
 mod hosted;
+mod hungry;
 mod local;
 mod membership;
 mod own_queue;
 mod pass_on;
+mod rate;
 mod report;
 mod request;
 mod running;
@@ -19,18 +23,22 @@ mod task;
 mod tell;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
-use coditect_resilience::SplitMix;
+use coditect_resilience::{Breaker, BreakerStore, RateLimitStore, SplitMix};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
-pub(crate) use self::hosted::{Away, Hosted, Slot};
+pub(crate) use self::board::GuardBoard;
+pub(crate) use self::hosted::{Away, Hosted, Offer, Slot};
 pub(crate) use self::local::LocalJob;
+pub(crate) use self::rate::RateGate;
+pub use self::rate::RateLimits;
 pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
@@ -39,6 +47,7 @@ use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
+use crate::sharing::{StateBreakerStore, StateRateLimitStore};
 use crate::wire::{Anew, Control};
 
 /// Runs the agents of one process.
@@ -47,6 +56,7 @@ pub(crate) struct Worker {
     /// The incarnation in the words of the journal.
     pub(crate) name: Arc<str>,
     hosted: Arc<[Arc<Hosted>]>,
+    guards: GuardBoard,
     services: Arc<Services>,
     /// Owns the attempts, as long as their handlers run and their outcomes are on the way.
     attempts: TaskTracker,
@@ -70,13 +80,15 @@ impl Worker {
     pub(crate) fn new(
         incarnation: Incarnation,
         hosted: Arc<[Arc<Hosted>]>,
+        guards: GuardBoard,
         services: Arc<Services>,
-        randomness: SplitMix,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: incarnation.to_string().into(),
             incarnation,
             hosted,
+            guards,
+            randomness: services.ports.chance.randomness(),
             services,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
@@ -84,7 +96,6 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
-            randomness,
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
@@ -96,13 +107,15 @@ impl Worker {
         let bus = Arc::clone(&self.services.ports.bus);
         self.tracker.spawn(progress.run(bus, self.stop.clone()));
         for hosted in self.hosted.iter() {
-            for capability in &hosted.capabilities {
+            for capability in 0..hosted.capabilities.len() {
                 consume::start(self, hosted, capability).await?;
             }
             if self.services.ports.shared_registry {
                 own_queue::start(self, hosted).await?;
             }
         }
+        self.tracker.spawn(Arc::clone(self).tend_breakers());
+        self.share();
         control::start(self).await?;
         if self.services.ports.claim_after.is_some() {
             self.tracker.spawn(Arc::clone(self).heartbeats());
@@ -111,26 +124,86 @@ impl Worker {
     }
 
     /// The agents of this process that meet a requirement, those of the highest version first, as it is
-    /// their queue that tasks go to over the bus.
-    pub(crate) fn offering(&self, requirement: &Requirement) -> Vec<Arc<Hosted>> {
-        let offering = self
+    /// their queue that tasks go to over the bus; each with the capability that meets it.
+    pub(crate) fn offering(&self, requirement: &Requirement) -> Vec<Offer> {
+        let standing = self
             .hosted
             .iter()
-            .filter(|hosted| hosted.offers(requirement) && !hosted.standing.is_superseded());
-        let mut offering: Vec<_> = offering.cloned().collect();
-        offering.sort_by(|a, b| b.version_for(requirement).cmp(&a.version_for(requirement)));
+            .filter(|hosted| !hosted.standing.is_superseded());
+        let offering = standing.filter_map(|hosted| Offer::of(hosted, requirement));
+        let mut offering: Vec<_> = offering.collect();
+        offering.sort_by(|a, b| b.version().cmp(a.version()));
         offering
     }
 
-    /// The agent of this process to ask for what is required: of the highest version, and free if one is.
-    pub(crate) fn find(&self, requirement: &Requirement) -> Option<&Arc<Hosted>> {
+    /// The agent of this process to ask for what is required: of the highest version, and one that takes work now if there
+    /// is one.
+    pub(crate) fn find(&self, requirement: &Requirement) -> Option<Offer> {
         let ranked = self
             .hosted
             .iter()
             .filter_map(|hosted| Some((hosted.rank_for(requirement)?, hosted)));
         // Of equals the last is the greatest, and the first is to be asked.
         let best = ranked.rev().max_by(|(a, _), (b, _)| a.cmp(b));
-        best.map(|(_, hosted)| hosted)
+        best.and_then(|(_, hosted)| Offer::of(hosted, requirement))
+    }
+
+    /// The breakers of the agents, those of one agent and capability only where that is said.
+    pub(crate) fn breakers(&self, of: Option<(&str, &str)>) -> Vec<Breaker> {
+        let guards = self.hosted.iter().flat_map(|hosted| {
+            let guards = hosted.guards();
+            guards.filter(move |(capability, _)| {
+                of.is_none_or(|(agent, name)| {
+                    hosted.id.as_str() == agent && capability.name.as_str() == name
+                })
+            })
+        });
+        guards
+            .filter_map(|(_, guard)| guard.breaker().cloned())
+            .collect()
+    }
+
+    /// Lets calls go at their rates and tells what breakers find out, together with other processes where a store is shared.
+    fn share(self: &Arc<Self>) {
+        let store = &self.services.ports.store;
+        let is_shared = store.capabilities().shared;
+        if is_shared {
+            let words: Arc<dyn BreakerStore> = Arc::new(StateBreakerStore::new(Arc::clone(store)));
+            let worker = Arc::clone(self);
+            self.until_ended(async move { worker.guards.share(&words).await });
+        }
+        for rate in self.guards.rates() {
+            let store = is_shared.then(|| {
+                Arc::new(StateRateLimitStore::new(Arc::clone(store))) as Arc<dyn RateLimitStore>
+            });
+            let rate = Arc::clone(rate);
+            self.until_ended(async move { rate.run(store).await });
+        }
+    }
+
+    fn until_ended(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let worker = Arc::clone(self);
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = worker.attempts_ended() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Has the registry told what breakers do, and those who wait for one told that its open time is over.
+    async fn tend_breakers(self: Arc<Self>) {
+        loop {
+            let guards = self.hosted.iter().flat_map(|hosted| hosted.guards());
+            let next = guards.filter_map(|(_, guard)| guard.tend()).min();
+            tokio::select! {
+                biased;
+                () = self.attempts_ended() => return,
+                () = self.guards.changed() => self.services.reported.notify_one(),
+                () = after(next) => {}
+            }
+        }
     }
 
     /// Ends the taking of new work; what runs goes on.
@@ -191,6 +264,13 @@ impl Worker {
     /// Stops what the owner of a partition wants stopped, unless that owner has been replaced.
     fn obey(&self, control: &Control) {
         self.running.obey(control);
+    }
+}
+
+async fn after(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,8 +11,9 @@ use coditect_bus::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Worker;
+use super::breaker::Refused;
 use super::consume::{PATIENCE, RESUBSCRIBE, handle, settle};
-use super::hosted::Hosted;
+use super::hosted::{Hosted, Slot};
 use crate::error::Error;
 use crate::wire::{self, AttemptId, Said, TaskMessage};
 
@@ -74,14 +75,14 @@ impl OwnQueue {
                 }
                 slot = self.hosted.slot(), if !self.waiting.is_empty() => {
                     if let Some(delivery) = self.next() {
-                        let worker = Arc::clone(&self.worker);
-                        let attempts = worker.attempts.clone();
-                        attempts.spawn(async move { handle(worker, delivery, slot).await });
+                        self.begin(delivery, slot).await;
                     }
                 }
                 delivery = consumer.recv() => match delivery {
                     Some(probe) if is_probe(&probe) => answer(&self.worker, probe).await,
-                    Some(delivery) if taking => self.waiting.push_back((Instant::now(), delivery)),
+                    Some(delivery) if taking && self.is_let_through(&delivery) => {
+                        self.waiting.push_back((Instant::now(), delivery));
+                    }
                     Some(delivery) => give_back(&self.worker, delivery).await,
                     None => match self.resubscribe().await {
                         Some(again) => consumer = again,
@@ -103,6 +104,37 @@ impl OwnQueue {
         let waiting = self.waiting.iter().map(urgency).enumerate();
         let (index, _) = waiting.min_by_key(|(_, urgency)| *urgency)?;
         self.waiting.remove(index).map(|(_, delivery)| delivery)
+    }
+
+    /// Begins with a task, unless calls of its capability are held back now: then it goes elsewhere.
+    async fn begin(&self, delivery: Delivery, mut slot: Slot) {
+        let capability = self.capability_of(&delivery);
+        let leave = capability.map(|capability| self.hosted.guard(capability).leave());
+        match leave {
+            Some(Err(Refused)) => give_back(&self.worker, delivery).await,
+            Some(Ok(leave)) => {
+                slot.put_leave(leave);
+                self.spawn(delivery, slot);
+            }
+            // Not for this agent, or not readable, which the handler says.
+            None => self.spawn(delivery, slot),
+        }
+    }
+
+    fn spawn(&self, delivery: Delivery, slot: Slot) {
+        let worker = Arc::clone(&self.worker);
+        let attempts = worker.attempts.clone();
+        attempts.spawn(async move { handle(worker, delivery, slot).await });
+    }
+
+    fn is_let_through(&self, delivery: &Delivery) -> bool {
+        let capability = self.capability_of(delivery);
+        capability.is_none_or(|capability| self.hosted.guard(capability).admits())
+    }
+
+    fn capability_of(&self, delivery: &Delivery) -> Option<usize> {
+        let requirement = wire::requirement_of(delivery.envelope()).ok().flatten()?;
+        self.hosted.capability_for(&requirement)
     }
 
     async fn resubscribe(&self) -> Option<Consumer> {

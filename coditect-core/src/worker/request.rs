@@ -65,7 +65,11 @@ pub(super) struct Question {
 }
 
 /// Runs the handler for a request.
-pub(super) async fn respond(worker: &Worker, hosted: &Arc<Hosted>, question: Question) -> Ended {
+pub(super) async fn respond(
+    worker: &Worker,
+    hosted: &Arc<Hosted>,
+    mut question: Question,
+) -> Ended {
     let services = &worker.services;
     let bounds = Bounds {
         timeout: hosted.card.timeout(),
@@ -76,6 +80,7 @@ pub(super) async fn respond(worker: &Worker, hosted: &Arc<Hosted>, question: Que
     if let (false, Some(trace)) = (span.is_disabled(), &question.trace) {
         trace.attach(&span);
     }
+    let (leave, meter) = question.slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {
             run: None,
@@ -91,8 +96,9 @@ pub(super) async fn respond(worker: &Worker, hosted: &Arc<Hosted>, question: Que
         services: Arc::clone(services),
         siblings: None,
         slot: question.slot,
+        meter,
     });
-    let attempted = attempt(hosted, &context, question.input, bounds)
+    let attempted = attempt(hosted, &context, question.input, bounds, leave)
         .instrument(span)
         .await;
     drop(context.release_slot());

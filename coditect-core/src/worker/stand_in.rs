@@ -12,7 +12,7 @@ use tokio_util::sync::DropGuard;
 
 use super::Worker;
 use super::consume::{RESUBSCRIBE, consume};
-use super::hosted::Hosted;
+use super::hosted::{Hosted, Offer};
 
 /// One delivery more than there are slots, so that the next task is at hand when a slot is free.
 pub(super) fn subscription(queue: &QueueName, hosted: &Hosted) -> Subscription {
@@ -21,7 +21,8 @@ pub(super) fn subscription(queue: &QueueName, hosted: &Hosted) -> Subscription {
 }
 
 /// Keeps as many consumers beside the first as the handlers that are away make necessary.
-pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: QueueName) {
+pub(super) async fn stand_in(worker: Arc<Worker>, offer: Offer, queue: QueueName) {
+    let hosted = &offer.hosted;
     let mut away = hosted.watch_away();
     let mut extra: Vec<DropGuard> = Vec::new();
     let mut was_warned = false;
@@ -30,7 +31,7 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
         let wanted = consumers(now, hosted.card.concurrency());
         while extra.len() < wanted {
             let bus = &worker.services.ports.bus;
-            let consumer = match bus.subscribe(subscription(&queue, &hosted)).await {
+            let consumer = match bus.subscribe(subscription(&queue, hosted)).await {
                 Ok(consumer) => consumer,
                 Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => {
@@ -44,9 +45,9 @@ pub(super) async fn stand_in(worker: Arc<Worker>, hosted: Arc<Hosted>, queue: Qu
             was_warned = false;
             let stop = hosted.standing.taking().child_token();
             extra.push(stop.clone().drop_guard());
-            let (worker, hosted, queue) = (Arc::clone(&worker), Arc::clone(&hosted), queue.clone());
-            let tracker = worker.tracker.clone();
-            tracker.spawn(async move { consume(worker, hosted, queue, consumer, stop).await });
+            let (also, queue) = (Arc::clone(&worker), queue.clone());
+            let consumes = consume(also, offer.clone(), queue, consumer, stop);
+            worker.tracker.spawn(consumes);
         }
         // They stay until nobody is away, so that none comes and goes with every question.
         if now == 0 {

@@ -21,7 +21,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome, TaskMessage};
 
 /// Carries a task out, unless it is not for this agent or not wanted any more.
-pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
+pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot) {
     let message = match TaskMessage::read(delivery.envelope()) {
         Ok(message) => message,
         Err(error) => {
@@ -69,6 +69,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         deadline: message.deadline.map(|at| clock.instant(at)),
         ..worker.bounds()
     };
+    let (leave, meter) = slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {
             run: Some(message.run),
@@ -84,8 +85,9 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
         services: Arc::clone(&worker.services),
         siblings: None,
         slot,
+        meter,
     });
-    let work = attempt(&hosted, &context, message.input, bounds).instrument(span);
+    let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
     let (attempted, hold) = worker.hold(&name, delivery, work).await;
     drop(context.release_slot());
     worker.end(&hosted, &name, attempted, hold).await;

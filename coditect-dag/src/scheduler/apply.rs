@@ -194,6 +194,18 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
     }
 
+    /// Moves the end of a task's backoff; says whether it is in one.
+    ///
+    /// It is no event: whoever follows the run by its records goes on with the end that the failure's record said.
+    pub fn put_off(&mut self, task: TaskId, until: Timestamp) -> bool {
+        let waits = self.backoffs.until(task.get()).is_some();
+        if waits {
+            self.backoffs.remove(task.get());
+            self.backoffs.insert(task.get(), until);
+        }
+        waits
+    }
+
     fn back_off(&mut self, task: u32, until: Timestamp, actions: &mut Vec<Action>) {
         self.advance(task, TaskState::Backoff);
         self.backoffs.insert(task, until);

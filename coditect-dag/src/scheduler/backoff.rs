@@ -35,6 +35,12 @@ impl Backoffs {
         Some(task)
     }
 
+    /// The tasks whose backoff ends by `now`, the first to end first.
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = u32> {
+        let due = self.order.range(..=(now, u32::MAX));
+        due.map(|&(_, task)| task)
+    }
+
     pub(super) fn first(&self) -> Option<Timestamp> {
         self.order.first().map(|&(until, _)| until)
     }
@@ -64,6 +70,8 @@ mod tests {
         backoffs.remove(4);
         backoffs.remove(4);
         assert_eq!(backoffs.first(), Some(at(10)));
+        assert_eq!(backoffs.due(at(9)).count(), 0);
+        assert_eq!(backoffs.due(at(20)).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(backoffs.pop_due(at(9)), None);
         assert_eq!(backoffs.pop_due(at(20)), Some(2));
         assert_eq!(backoffs.pop_due(at(20)), Some(3));

@@ -146,6 +146,11 @@ impl<P> Scheduler<P> {
         self.backoffs.first()
     }
 
+    /// Iterates over the tasks whose backoff ends by `now`, the first to end first.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = TaskId> {
+        self.backoffs.due(now).map(TaskId::new)
+    }
+
     /// Returns when the backoff of a task ends, if it is in one.
     #[must_use]
     pub fn wake_at(&self, task: TaskId) -> Option<Timestamp> {

@@ -46,7 +46,7 @@ impl Subject {
         let mut watch = self.registry.watch().await.expect("watch");
         let first = next(&mut watch).await;
         assert!(
-            matches!(first.change, Change::Resync(_)),
+            first.change.everything().is_some(),
             "the first event is {first:?}, not a resync"
         );
         (watch, first)
@@ -101,7 +101,7 @@ pub(super) struct Copy {
 impl Copy {
     /// Takes over an event, and fails if it does not follow upon the one before.
     pub(super) fn apply(&mut self, event: Event) {
-        if let Change::Resync(records) = event.change {
+        if let Some(records) = event.change.everything() {
             assert!(
                 self.sequence <= Some(event.sequence),
                 "a resync went back in time"
@@ -158,7 +158,7 @@ impl Copy {
                     "removed twice: {instance}"
                 );
             }
-            Change::Resync(_) => unreachable!("handled by the caller"),
+            Change::Resync(_) | Change::Reset(_) => unreachable!("handled by the caller"),
         }
     }
 

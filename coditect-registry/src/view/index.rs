@@ -143,7 +143,8 @@ impl Index {
                 self.put_if_there(&instance, now, |record| record.judged(verdict))
             }
             Change::Removed { instance, .. } => self.remove(&instance),
-            Change::Resync(records) => self.resync(records, now),
+            Change::Resync(records) => self.resync(records, false, now),
+            Change::Reset(records) => self.resync(records, true, now),
         }
     }
 
@@ -176,7 +177,7 @@ impl Index {
     }
 
     /// Keeps those who are still there, with what is in flight at them.
-    fn resync(&mut self, records: Vec<Arc<AgentRecord>>, now: Instant) -> bool {
+    fn resync(&mut self, records: Vec<Arc<AgentRecord>>, is_reset: bool, now: Instant) -> bool {
         let there: HashSet<&Instance> = records.iter().map(|record| &record.instance).collect();
         let gone: Vec<Candidate> = self
             .candidates
@@ -186,7 +187,8 @@ impl Index {
             .collect();
         let certain = self.candidates.len() - self.doubtful.len();
         // Most of them at once: more likely the registry has started anew than they have all ended.
-        let forgotten = !self.grace.is_zero() && gone.len() * 2 > certain;
+        let is_likely = is_reset || gone.len() * 2 > certain;
+        let forgotten = !self.grace.is_zero() && is_likely;
         let mut changed = !gone.is_empty();
         for candidate in gone {
             if forgotten {

@@ -13,7 +13,7 @@ use super::index::Index;
 use super::picked::Picked;
 use super::pool::Unprepared;
 use crate::{
-    Candidate, CapabilityName, Change, Ejection, Event, Observer, Requirement, Selector, TenantId,
+    Candidate, CapabilityName, Ejection, Event, Observer, Requirement, Selector, TenantId,
 };
 
 pub(super) struct Shared {
@@ -97,15 +97,15 @@ impl Shared {
     /// Applies an event; `false` if it does not follow upon the last one.
     pub(super) fn apply(&self, event: Event, now: Instant) -> bool {
         let Event { sequence, change } = event;
-        let is_resync = matches!(change, Change::Resync(_));
-        if let Change::Resync(records) = &change {
-            self.observer.resynced(records.len());
+        let everything = change.everything().map(<[_]>::len);
+        if let Some(count) = everything {
+            self.observer.resynced(count);
         } else if self.is_stale() || sequence != self.sequence.load(Ordering::Relaxed) + 1 {
             return false;
         }
         let changed = self.index.write().apply(change, now);
         self.sequence.store(sequence, Ordering::Release);
-        if is_resync {
+        if everything.is_some() {
             self.stale.store(false, Ordering::Release);
         }
         if changed {

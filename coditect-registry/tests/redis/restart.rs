@@ -212,7 +212,7 @@ async fn data_that_are_flushed_come_back_and_watches_start_over() {
     let mut watch = watch(&registry).await;
     redis.cli(&["FLUSHALL"]).await.unwrap();
     let emptied = next(&mut watch).await.unwrap();
-    assert_eq!(emptied.change, Change::Resync(Vec::new()));
+    assert_eq!(emptied.change, Change::Reset(Vec::new()));
     renew(&registry, &kept).await.unwrap();
     let event = until_added(&mut watch, &kept.instance).await;
     assert_eq!(event.sequence, emptied.sequence + 1);

@@ -85,7 +85,7 @@ pub(crate) fn sorted(records: Vec<Arc<AgentRecord>>) -> Vec<Instance> {
 pub(crate) async fn watch(registry: &RedisRegistry) -> Watch {
     let mut watch = registry.watch().await.unwrap();
     let first = next(&mut watch).await.unwrap();
-    assert!(matches!(first.change, Change::Resync(_)), "{first:?}");
+    assert!(first.change.everything().is_some(), "{first:?}");
     watch
 }
 
@@ -100,7 +100,9 @@ pub(crate) async fn until_added(watch: &mut Watch, instance: &Instance) -> Event
         let event = next(watch).await.expect("the watch goes on");
         let is_there = match &event.change {
             Change::Added(record) => record.instance == *instance,
-            Change::Resync(records) => records.iter().any(|it| it.instance == *instance),
+            Change::Resync(records) | Change::Reset(records) => {
+                records.iter().any(|it| it.instance == *instance)
+            }
             _ => false,
         };
         if is_there {

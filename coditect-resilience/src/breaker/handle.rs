@@ -154,6 +154,26 @@ impl Breaker {
         self.inner.machine.lock().open_left(Instant::now())
     }
 
+    /// Tells whether every call is let through, as of the last call: one atomic read.
+    #[must_use]
+    pub fn is_flowing(&self) -> bool {
+        self.fast().is_some()
+    }
+
+    /// Says whether a call would be let through now, without making one: for whoever decides whether to fetch work at all.
+    ///
+    /// # Errors
+    ///
+    /// The span after which to ask again: what is left of the open time, or nothing where only a change of state can tell (all
+    /// probes are under way, or an operator has opened the breaker).
+    pub fn look(&self) -> Result<(), Option<Duration>> {
+        if self.is_flowing() {
+            return Ok(());
+        }
+        let machine = self.inner.machine.lock();
+        machine.look(&self.inner.settings.policy, Instant::now())
+    }
+
     /// Asks for leave to make a call.
     ///
     /// # Errors

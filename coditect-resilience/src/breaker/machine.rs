@@ -166,6 +166,23 @@ impl BreakerMachine {
         })
     }
 
+    /// Says what [`admit`](Self::admit) would say now, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As with [`admit`](Self::admit).
+    pub fn look(&self, policy: &BreakerPolicy, now: Instant) -> Result<(), Option<Duration>> {
+        match self.state {
+            State::Closed | State::ForcedClosed => Ok(()),
+            State::Open { until } => {
+                let left = until.saturating_duration_since(now);
+                left.is_zero().then_some(()).ok_or(Some(left))
+            }
+            State::HalfOpen { under_way, .. } if under_way < policy.probes() => Ok(()),
+            State::HalfOpen { .. } | State::ForcedOpen => Err(None),
+        }
+    }
+
     /// Takes the outcome of an admitted call in. `random` is asked only if the breaker opens, for a number in `[0, 1)` that
     /// spreads the open time.
     pub fn record(

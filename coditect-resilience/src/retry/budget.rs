@@ -1,6 +1,7 @@
 //! A budget that keeps retries from multiplying an outage.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -160,6 +161,32 @@ impl RetryBudget {
         self.step(now, Bucket::withdraw)
     }
 
+    /// Returns how long it takes until time alone pays for a retry: nothing if one is there now, none if time pays for none.
+    #[must_use]
+    pub fn next_in(&self) -> Option<Duration> {
+        self.next_in_at(Instant::now())
+    }
+
+    /// Returns how long it takes from an instant, as [`next_in`](Self::next_in) does.
+    #[must_use]
+    pub fn next_in_at(&self, now: Instant) -> Option<Duration> {
+        let bucket = Bucket::unpack(self.bucket.load(Ordering::Relaxed));
+        let bucket = bucket.refill(&self.policy, self.ms(now));
+        let missing = u64::from(RETRY.saturating_sub(bucket.tokens));
+        match u64::from(self.policy.reserve_per_second) {
+            _ if missing == 0 => Some(Duration::ZERO),
+            0 => None,
+            // Less than one retry fits: no time is enough.
+            _ if self.policy.capacity < RETRY => None,
+            reserve => Some(Duration::from_millis(missing.div_ceil(reserve))),
+        }
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        let ms = now.saturating_duration_since(self.epoch).as_millis();
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    }
+
     /// Returns the retries that are left, as of the last deposit or withdrawal.
     #[must_use]
     pub fn balance(&self) -> f64 {
@@ -175,8 +202,7 @@ impl RetryBudget {
 
     /// Applies a pure transition to the shared word, after the reserve has been added.
     fn step(&self, now: Instant, transition: impl Fn(Bucket) -> Option<Bucket>) -> bool {
-        let now_ms = now.saturating_duration_since(self.epoch).as_millis();
-        let now_ms = u64::try_from(now_ms).unwrap_or(u64::MAX);
+        let now_ms = self.ms(now);
         // The word is all there is to agree on, so no other memory has to be ordered with it.
         self.bucket
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {

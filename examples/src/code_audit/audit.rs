@@ -18,7 +18,7 @@ use crate::code_audit::language::Language;
 use crate::code_audit::model::{AuditReport, FileReport, PackageTask};
 use crate::code_audit::progress::Progress;
 use crate::code_audit::run::{NodeKind, NodeState, RunNode, RunStatistics};
-use crate::code_audit::state::Kind;
+use crate::code_audit::state::{Kind, PARTITIONS};
 use crate::code_audit::summary;
 use crate::code_audit::waiting::Waiting;
 use crate::code_audit::work::WorkerFigures;
@@ -141,14 +141,17 @@ async fn start(cli: &Cli) -> anyhow::Result<Runtime> {
         runtime = agents::analysing(runtime, analyst);
     }
     if let Some(file) = cli.state() {
-        runtime = runtime.state(file.url()?);
+        runtime = runtime.state(file.url()?).partitions(PARTITIONS.get());
     }
     match cli.bus() {
         None if cli.registry.shared().is_some() => anyhow::bail!(
             "a registry finds agents in other processes, and needs a bus to reach them\n  \
              help: add --bus amqp://…, or leave out --registry and CODITECT_REGISTRY"
         ),
-        None => Ok(runtime.start().await?),
+        None => runtime.start().await.map_err(|error| match cli.state() {
+            Some(file) => file.explain(error),
+            None => error.into(),
+        }),
         Some(url) => {
             let mut runtime = runtime.bus(url.as_str());
             if let Some(registry) = cli.registry.shared() {

@@ -1,13 +1,16 @@
 //! The file in which an audit is kept, so that the same command goes on with it after its process has died.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_core::dag::journal::RunFilter;
-use coditect_core::prelude::*;
+use coditect_core::dag::journal::{
+    PartitionCount, RunFilter, RunJournal, StoreJournal, StoreJournalConfig,
+};
 use coditect_core::state::{
-    ErrorKind as StoreKind, StateStore, StateStoreExt, TransactOptions, TransactionExt, Tx,
+    EmbeddedStore, ErrorKind as StoreKind, StateStore, StateStoreExt, TransactOptions,
+    TransactionExt, Tx,
 };
 use coditect_core::{Error, RunId, RunState, Submit};
 
@@ -16,6 +19,8 @@ use crate::code_audit::model::AuditReport;
 /// Says by which audits are told apart: the tree, and whether its files travel.
 const TREE: &str = "tree";
 const CARRIED: &str = "carried";
+/// Into how many partitions the journal in the file is divided; a file keeps the number that it began with.
+pub(crate) const PARTITIONS: PartitionCount = PartitionCount::new(8).expect("not zero");
 /// Where the run is named that was reported last.
 const REPORTED: &[u8] = b"code-audit/reported";
 /// Written now and then, to see whether the file can be.
@@ -59,21 +64,24 @@ impl<'a> StateFile<'a> {
     ///
     /// If the file holds an unfinished audit of another kind, which nobody would finish here, or cannot be used.
     pub(crate) async fn unfinished(&self, kind: &Kind) -> anyhow::Result<Option<RunId>> {
-        let looking = Runtime::builder().state(self.url()?).worker_only();
-        let looking = looking.start().await.map_err(|error| self.explain(error))?;
-        let found = self.look(&looking, kind).await;
-        looking.shutdown().await?;
+        let store = EmbeddedStore::open(self.path).await;
+        let store = store.map_err(|error| self.explain(error.into()))?;
+        let found = self.look(&store, kind).await;
+        // Nothing holds the file any more when this returns, and the runtime can open it.
+        store.close().await?;
         found
     }
 
-    async fn look(&self, runtime: &Runtime, kind: &Kind) -> anyhow::Result<Option<RunId>> {
-        let runs = runtime.runs(RunFilter::default()).await;
+    async fn look(&self, store: &EmbeddedStore, kind: &Kind) -> anyhow::Result<Option<RunId>> {
+        let config = StoreJournalConfig::default().with_partitions(PARTITIONS);
+        let journal = StoreJournal::open(Arc::new(store.clone()), config).await;
+        let journal = journal.map_err(|error| self.explain(error.into()))?;
+        let runs = journal.list(RunFilter::default()).await;
         // Ids follow the time of their submission.
-        let Some(last) = runs.map_err(|error| self.explain(error))?.pop() else {
+        let Some(last) = runs.map_err(|error| self.explain(error.into()))?.pop() else {
             return Ok(None);
         };
         if last.state.is_settled() {
-            let store = runtime.store();
             let reported = store.transact(|mut tx| async move { tx.get_json(REPORTED).await });
             let is_new = reported.await? != Some(last.run) && last.state == RunState::Succeeded;
             return Ok(Some(last.run).filter(|_| is_new && kind.is_of(&last.labels)));

@@ -9,6 +9,9 @@
 //! As a `keeper` its URL is that of a state, and after a space perhaps that of a bus: it submits the runs of
 //! `coditect_tests::keeping` one after the other, and goes on with the numbers after those in FILE. Without a bus it
 //! does their steps itself; with one a `stepper` does.
+//!
+//! As a `sharer` its URL is that of a state, and after a space how many milliseconds lie between its calls of an agent that fails
+//! while FILE has a neighbour called `broken`; it also calls another as often as the rate allows.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -19,6 +22,8 @@ use std::time::Duration;
 
 use coditect_core::bus::{MessageBus, RabbitMqBus};
 use coditect_core::prelude::*;
+use coditect_core::resilience::{BreakerPolicy, RatePolicy};
+use coditect_core::{ErrorKind, RateLimits};
 use coditect_tests::keeping;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +63,7 @@ fn main() -> Result<(), Failed> {
         match role.as_str() {
             "worker" => worker(url, ledger).await,
             "coordinator" => coordinator(url, ledger).await,
+            "sharer" => sharer(url, ledger).await,
             "keeper" => keeper(url, ledger).await,
             "stepper" => stepper(url, ledger).await,
             _ => Err(format!("no role is called {role}").into()),
@@ -140,6 +146,60 @@ async fn coordinator(url: &str, ledger: Ledger) -> Result<(), Failed> {
     runtime.shutdown_on_signal().await?;
     ledger.note("down");
     Ok(())
+}
+
+/// The rate that sharers share, a second, and how many of them there are.
+const RATE: (u32, u32) = (30, 3);
+
+async fn sharer(url: &str, ledger: Ledger) -> Result<(), Failed> {
+    const FRAGILE: Call<(), ()> = Call::new("fragile");
+    const LIMITED: Call<(), ()> = Call::new("limited");
+    let (state, pause) = url.split_once(' ').ok_or("a sharer needs a pause")?;
+    let pause = Duration::from_millis(pause.parse()?);
+    let rate = RatePolicy::new(RATE.0, Duration::from_secs(1))?.with_burst(1)?;
+    let limits = RateLimits::requests(rate).with_processes(RATE.1);
+    let breaker = BreakerPolicy::builder().consecutive_failures(20).build()?;
+    let calls = ledger.clone();
+    let fragile = move |(): ()| {
+        let broken = calls.folder().join("broken").exists();
+        calls.note(if broken { "failed" } else { "fine" });
+        std::future::ready(match broken {
+            true => Err(AgentError::retryable("out of order")),
+            false => Ok(()),
+        })
+    };
+    let limited = async |(): ()| Ok::<_, AgentError>(());
+    let runtime = Runtime::builder()
+        .state(state)
+        .worker_only()
+        .rate_limit("limited", limits)
+        .agent(agent("fragile", fragile).with_breaker(breaker))
+        .agent(agent("limited", limited))
+        .start()
+        .await?;
+    ledger.note("up");
+    let often = async {
+        loop {
+            if runtime.request(&LIMITED, ()).await.is_ok() {
+                ledger.note("limited");
+            }
+        }
+    };
+    let again = async {
+        loop {
+            let began = tokio::time::Instant::now();
+            let refused = match runtime.request(&FRAGILE, ()).await {
+                Err(error) => error.kind() == ErrorKind::Unavailable,
+                Ok(()) => false,
+            };
+            if refused {
+                ledger.note("refused");
+            }
+            ledger.note(format_args!("took {}", began.elapsed().as_millis()));
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::join!(often, again).0
 }
 
 async fn keeper(places: &str, ledger: Ledger) -> Result<(), Failed> {

@@ -231,6 +231,11 @@ impl RunMachine {
         top.plan.spec().policy == FailurePolicy::FailFast && top.first_failed.is_some()
     }
 
+    /// Moves the end of a task's backoff.
+    pub(crate) fn put_off(&mut self, task: TaskId, until: Timestamp) {
+        self.scheduler.put_off(task, until);
+    }
+
     /// Lets backoffs end that are due by `now`.
     pub(crate) fn due(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut actions = std::mem::take(&mut self.actions);

@@ -159,7 +159,10 @@ impl Follower {
 
     fn install(&self, mut replica: Replica, origin: (String, String)) {
         let mut state = self.state.lock();
-        replica.succeed(&state.replica);
+        let epoch = |origin: &(String, String)| origin.0.clone();
+        let known = state.origin.as_ref().map(epoch);
+        let same_data = known.is_none_or(|known| known == origin.0);
+        replica.succeed(&state.replica, same_data);
         let snapshot = replica.snapshot();
         self.observer.resynced(replica.len());
         state.replica = replica;

@@ -2,9 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::super::wire::{Entry, Kind, Stored};
 use crate::{AgentRecord, Change, Event, Health, Instance, Load};
+
+/// How long after a loss of data who is missing may be about to register again: more than a renewal takes.
+const RETURNING: Duration = Duration::from_secs(30);
 
 /// The records as of one change.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +23,8 @@ pub(super) struct Replica {
     /// The number of the last event: the server's at first, then one more for each that watchers are told. It falls
     /// behind the server's by what concerns foreign instances.
     told: u64,
+    /// Until when some may not have registered again after the data were lost.
+    returning: Option<Instant>,
 }
 
 /// What became of an entry.
@@ -38,9 +46,13 @@ impl Replica {
         }
     }
 
-    /// Takes the place of another copy: events are numbered on from its last one.
-    pub(super) fn succeed(&mut self, predecessor: &Self) {
+    /// Takes the place of another copy, of the same data or of others: events are numbered on from its last one.
+    pub(super) fn succeed(&mut self, predecessor: &Self, same_data: bool) {
         self.told = self.told.max(predecessor.told);
+        self.returning = match same_data {
+            true => predecessor.returning,
+            false => Some(Instant::now() + RETURNING),
+        };
     }
 
     pub(super) fn sequence(&self) -> u64 {
@@ -66,9 +78,14 @@ impl Replica {
     }
 
     pub(super) fn snapshot(&self) -> Event {
+        let records = self.records.values().cloned().collect();
+        let is_reset = self.returning.is_some_and(|end| Instant::now() < end);
         Event {
             sequence: self.told,
-            change: Change::Resync(self.records.values().cloned().collect()),
+            change: match is_reset {
+                true => Change::Reset(records),
+                false => Change::Resync(records),
+            },
         }
     }
 

@@ -82,6 +82,26 @@ async fn a_few_who_are_missing_from_a_resync_are_gone_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_few_who_are_missing_after_the_data_were_lost_may_come_back() {
+    let registry = Arc::new(Scripted::default());
+    let all = ["a", "b", "c", "d"].map(|agent| record(agent, &["1.0.0"]));
+    let events = registry.prepare();
+    events.send(resync(1, &all)).await.unwrap();
+    let view = View::follow(Arc::clone(&registry) as _).await.unwrap();
+    let returned = all[..3].iter().cloned().map(Arc::new).collect();
+    let reset = Event {
+        sequence: 9,
+        change: Change::Reset(returned),
+    };
+    events.send(reset).await.unwrap();
+    until(|| view.sequence() == 9).await;
+    assert_eq!((view.len(), chosen(&view)), (4, names(["a", "b", "c"])));
+    events.send(added(10, &all[3])).await.unwrap();
+    until(|| view.sequence() == 10).await;
+    assert_eq!(chosen(&view), names(["a", "b", "c", "d"]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_forgotten_who_take_their_leave_are_gone_at_once() {
     let registry = Arc::new(Scripted::default());
     let all = ["a", "b"].map(|agent| record(agent, &["1.0.0"]));

@@ -218,7 +218,9 @@ proptest! {
                 Step::Wait(ms) => now += ms,
                 Step::Admit => {
                     number += 1;
+                    let looked = machine.look(&policy, at);
                     let admitted = machine.admit(&policy, at);
+                    prop_assert_eq!(looked, admitted.map(drop), "a look tells what would be said");
                     let expected = model.admit(now, number);
                     prop_assert_eq!(
                         admitted.map(Admission::is_probe),

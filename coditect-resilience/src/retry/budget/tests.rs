@@ -79,6 +79,23 @@ fn a_budget_of_nothing_grants_nothing() {
 }
 
 #[test]
+fn it_says_when_time_alone_pays_for_a_retry() {
+    let start = Instant::now();
+    let policy = BudgetPolicy::new(0.1, 1).unwrap();
+    let poor = RetryBudget::starting_at(policy, start);
+    assert_eq!(poor.next_in_at(start), Some(Duration::ZERO));
+    assert!(poor.withdraw_at(start));
+    assert_eq!(poor.next_in_at(start), None, "only successes pay");
+    let budget = RetryBudget::starting_at(policy.with_reserve_per_second(3), start);
+    assert!(budget.withdraw_at(start));
+    let wait = budget.next_in_at(start).unwrap();
+    assert_eq!(wait, Duration::from_millis(334));
+    let just_before = start + wait - Duration::from_millis(1);
+    assert!(!budget.withdraw_at(just_before));
+    assert!(budget.withdraw_at(start + wait));
+}
+
+#[test]
 fn wild_values_are_refused() {
     for wild in [-0.1, 1_000.1, f64::NAN, f64::INFINITY] {
         assert!(BudgetPolicy::new(wild, 1).is_err(), "{wild}");

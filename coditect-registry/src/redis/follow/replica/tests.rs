@@ -128,7 +128,7 @@ fn events_go_on_from_the_last_of_the_copy_before() {
     old.apply(entry(1001, 1, put(&a)), false);
     // Redis has lost its data, and its clock had been set back.
     let mut new = Replica::new(500);
-    new.succeed(&old);
+    new.succeed(&old, true);
     assert_eq!(new.snapshot().sequence, 1001);
     assert_eq!(numbers(new.apply(entry(501, 1, put(&a)), false)), [1002]);
 }

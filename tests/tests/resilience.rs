@@ -1,0 +1,14 @@
+//! Failing well: breakers, budgets and limits as runs meet them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: a failure is a panic"
+)]
+
+mod stage;
+
+#[path = "resilience/breaker.rs"]
+mod breaker;
+#[path = "resilience/budget.rs"]
+mod budget;
+#[path = "resilience/rate.rs"]
+mod rate;
