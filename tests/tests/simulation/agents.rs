@@ -22,25 +22,13 @@ pub(crate) struct Stage {
 
 /// Adds the agents to a node.
 pub(crate) fn add(builder: RuntimeBuilder, stage: &Stage, slots: usize) -> RuntimeBuilder {
-    let (on_work, on_split, on_leaf) = (stage.clone(), stage.clone(), stage.clone());
+    let (on_work, on_leaf) = (stage.clone(), stage.clone());
     let work = move |context: TaskContext, taken: Vec<u64>| {
         let stage = on_work.clone();
         async move {
             let (by, value, _) = stage.perform(&context, &taken).await?;
             stage.witness.answers(by, value);
             Ok::<_, AgentError>(value)
-        }
-    };
-    let split = move |context: TaskContext, taken: Vec<u64>| {
-        let stage = on_split.clone();
-        async move {
-            let (_, value, leaves) = stage.perform(&context, &taken).await?;
-            let mut plan = Plan::builder();
-            let leaves: Vec<_> = (0..leaves)
-                .map(|leaf| plan.task(format!("leaf-{leaf}"), &LEAF, value))
-                .collect();
-            let sum = Aggregation::<_, u64>::named("sum");
-            Ok::<_, AgentError>(plan.aggregate(sum, leaves)?)
         }
     };
     let leaf = move |context: TaskContext, value: u64| {
@@ -53,10 +41,39 @@ pub(crate) fn add(builder: RuntimeBuilder, stage: &Stage, slots: usize) -> Runti
             Ok::<_, AgentError>(value)
         }
     };
+    // Without breakers, whose jitter does not follow from the seed.
+    let work = agent("work", work).with_breaker(None);
+    let leaf = agent("leaf", leaf).with_breaker(None);
     builder
-        .agent(agent("work", work).with_concurrency(slots))
-        .orchestrator(orchestrator("split", split))
-        .agent(agent("leaf", leaf).with_concurrency(slots))
+        .agent(work.with_concurrency(slots))
+        .orchestrator(Split(stage.clone()))
+        .agent(leaf.with_concurrency(slots))
+}
+
+/// Answers with a plan of leaves.
+struct Split(Stage);
+
+impl Orchestrator for Split {
+    type Task = Vec<u64>;
+    type Output = u64;
+
+    fn card(&self) -> AgentCard {
+        AgentCard::new("split").with_breaker(None)
+    }
+
+    async fn decompose(
+        &self,
+        context: TaskContext,
+        taken: Vec<u64>,
+    ) -> Result<Plan<u64>, AgentError> {
+        let (_, value, leaves) = self.0.perform(&context, &taken).await?;
+        let mut plan = Plan::builder();
+        let leaves: Vec<_> = (0..leaves)
+            .map(|leaf| plan.task(format!("leaf-{leaf}"), &LEAF, value))
+            .collect();
+        let sum = Aggregation::<_, u64>::named("sum");
+        Ok(plan.aggregate(sum, leaves)?)
+    }
 }
 
 impl Stage {
