@@ -108,7 +108,8 @@ pub use crate::run::{
     TaskReport, Waiting,
 };
 pub use crate::runtime::{
-    BusSource, RegistrySource, Request, Runtime, RuntimeBuilder, StateSource, shutdown_signal,
+    BusSource, DeadLetters, RegistrySource, Request, Runtime, RuntimeBuilder, SetAside,
+    SetAsideKind, SetAsidePage, StateSource, shutdown_signal,
 };
 pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;

@@ -10,5 +10,7 @@ mod stage;
 mod breaker;
 #[path = "resilience/budget.rs"]
 mod budget;
+#[path = "resilience/dead_letters.rs"]
+mod dead_letters;
 #[path = "resilience/rate.rs"]
 mod rate;

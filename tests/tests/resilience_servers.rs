@@ -6,5 +6,10 @@
 
 #[path = "resilience_servers/outage.rs"]
 mod outage;
+#[path = "resilience_servers/overload.rs"]
+mod overload;
 #[path = "resilience_servers/shared.rs"]
 mod shared;
+
+/// One after the other: what they measure would be felt by each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -3,6 +3,7 @@
 #[cfg(any(feature = "embedded", feature = "redis"))]
 mod archive;
 mod builder;
+mod dead_letters;
 mod discovery;
 mod request;
 mod resilience;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 pub use self::builder::RuntimeBuilder;
+pub use self::dead_letters::{DeadLetters, SetAside, SetAsideKind, SetAsidePage};
 pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};

@@ -104,6 +104,7 @@ async fn an_outage_is_left_alone_found_out_soon_after_and_felt_by_nobody_else() 
     let Some(broker) = required(RabbitMq::shared()).await else {
         return Ok(());
     };
+    let _alone = crate::ALONE.lock().await;
     let vhost = broker.vhost().await.unwrap();
     let coordinator = runtime(vhost.url()).start().await?;
     // What is declared for the first time, and what a machine does when it begins, is not measured.

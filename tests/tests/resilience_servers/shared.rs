@@ -73,6 +73,7 @@ async fn processes_share_a_breaker_and_a_rate_and_go_on_alone_when_redis_is_kill
     let Some(redis) = required(Redis::private(&[])).await else {
         return;
     };
+    let _alone = crate::ALONE.lock().await;
     let folder = TempDir::new().unwrap();
     let state = format!("{}?namespace={}", redis.url(), Redis::namespace());
     // The first calls often and finds out first.
