@@ -16,9 +16,10 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// Starts a clock that shows `now`.
+    pub(crate) fn start(now: SystemTime) -> Self {
         Self {
-            wall: Timestamp::from(SystemTime::now()),
+            wall: Timestamp::from(now),
             origin: Instant::now(),
         }
     }

@@ -67,6 +67,7 @@
 
 mod agent;
 pub mod aggregate;
+mod chance;
 mod clock;
 mod context;
 mod coordinator;

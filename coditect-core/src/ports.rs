@@ -13,6 +13,7 @@ use coditect_state::StateStore;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::wire;
@@ -24,6 +25,7 @@ pub(crate) struct Ports {
     pub(crate) journal: Arc<dyn RunJournal>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     pub(crate) settings: Settings,
     /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held
     /// for ever.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::MemoryBus;
 use crate::Observer;
@@ -14,6 +15,8 @@ pub struct MemoryBusBuilder {
     pub(super) max_headers: usize,
     pub(super) max_dead_letters: NonZeroUsize,
     pub(super) observer: Option<Arc<dyn Observer>>,
+    /// What the wall clock shows at first, where it is not the system's.
+    pub(super) wall: Option<SystemTime>,
 }
 
 impl Default for MemoryBusBuilder {
@@ -24,6 +27,7 @@ impl Default for MemoryBusBuilder {
             max_headers: 64 * 1024,
             max_dead_letters: MAX_DEAD_LETTERS,
             observer: None,
+            wall: None,
         }
     }
 }
@@ -52,6 +56,15 @@ impl MemoryBusBuilder {
     /// Sets who is told what happens.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Sets what the clock shows that expiries are judged by when the bus is made; that of the system.
+    ///
+    /// It follows tokio's time from then on, so that a simulation with paused time can have messages expire.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn with_wall_clock(mut self, now: SystemTime) -> Self {
+        self.wall = Some(now);
         self
     }
 

@@ -105,10 +105,10 @@ impl MemoryBus {
 
     fn from_config(config: MemoryBusBuilder) -> Self {
         Self(Arc::new(Hub {
+            timer: Arc::new(Timer::new(config.wall)),
             config,
             queues: RwLock::default(),
             routes: RwLock::default(),
-            timer: Arc::default(),
             closed: AtomicBool::new(false),
         }))
     }

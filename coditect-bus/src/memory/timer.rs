@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -15,6 +16,8 @@ use super::queue::Queue;
 
 #[derive(Debug, Default)]
 pub(super) struct Timer {
+    /// What the wall clock showed at an instant, where it is to follow tokio's time.
+    wall: Option<(SystemTime, Instant)>,
     state: Mutex<State>,
     earlier: Notify,
     stop: CancellationToken,
@@ -29,6 +32,23 @@ struct State {
 }
 
 impl Timer {
+    /// Makes a timer whose wall clock is the system's, or shows `wall` now and follows tokio's time.
+    pub(super) fn new(wall: Option<SystemTime>) -> Self {
+        Self {
+            wall: wall.map(|wall| (wall, Instant::now())),
+            ..Self::default()
+        }
+    }
+
+    /// How long it is until the wall clock shows `at`; zero if it has passed.
+    pub(super) fn until(&self, at: SystemTime) -> Duration {
+        let now = match self.wall {
+            Some((wall, since)) => wall + since.elapsed(),
+            None => SystemTime::now(),
+        };
+        at.duration_since(now).unwrap_or_default()
+    }
+
     /// Sees to it that `queue` advances at `at`.
     pub(super) fn schedule(self: &Arc<Self>, at: Instant, queue: Weak<Queue>) {
         let mut state = self.state.lock();

@@ -26,8 +26,8 @@ enum Room {
 /// What a level of a capability's queue has.
 enum Next {
     Task(RunId, TaskId),
-    /// Nothing, but the look has found what waits at another level.
-    OtherLevel,
+    /// Nothing, but the look has cleared away what was in the way of others.
+    Cleared,
     None,
 }
 
@@ -122,7 +122,7 @@ impl Owner {
         };
         let (run, task) = match self.next(class, level, windowed) {
             Next::Task(run, task) => (run, task),
-            Next::OtherLevel => return Dispatched::Again,
+            Next::Cleared => return Dispatched::Again,
             Next::None => return Dispatched::Nothing,
         };
         let Some(active) = self.runs.get_mut(&run) else {
@@ -188,6 +188,8 @@ impl Owner {
             let Some(run) = popped else {
                 return none;
             };
+            // Whatever comes of this run: others may wait at other levels, and nothing might call for them later.
+            none = Next::Cleared;
             let Some(active) = self.runs.get_mut(&run) else {
                 continue;
             };
@@ -206,7 +208,6 @@ impl Owner {
                 self.classes.get_mut(class).ready.push(queued, &tenant, run);
             }
             if queued != level {
-                none = Next::OtherLevel;
                 continue;
             }
             return Next::Task(run, task);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use coditect_bus::{Delivery, PriorityTurns, QueueName};
 use coditect_dag::journal::{Batch, PartitionLease, Seq, Watch};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
+use futures::FutureExt;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, watch};
@@ -210,22 +211,23 @@ impl Owner {
             let mut from_bus: Option<Heard> = None;
             let (mut finished, mut returned) = (None, None);
             let (mut inbox, mut look, mut woken, mut quiet) = (false, false, false, false);
-            // Not biased: a cancel must get through while outcomes never end.
+            // What is rare comes first, and a turn takes in what else is there: none waits for what never ends.
             tokio::select! {
+                biased;
                 () = shared.abort.cancelled() => break,
                 () = self.lost.cancelled() => break,
-                _ = self.sources.local.recv_many(&mut local, TURN) => {}
-                heard = self.sources.bus.next() => from_bus = Some(heard),
-                () = self.sources.inbox.changed() => inbox = true,
-                one = self.sources.finished.recv() => finished = one,
-                Some(one) = self.sources.returned.recv() => returned = Some(one),
+                () = shared.drain.cancelled(), if !draining => {}
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
                 (queue, gone) = self.sources.anew.next() => self.publish_again(queue.as_ref(), gone),
+                () = self.sources.inbox.changed() => inbox = true,
+                one = self.sources.finished.recv() => finished = one,
+                Some(one) = self.sources.returned.recv() => returned = Some(one),
                 () = self.wake.notified() => woken = true,
-                () = sleep_until(timer) => {}
-                () = shared.drain.cancelled(), if !draining => {}
+                heard = self.sources.bus.next() => from_bus = Some(heard),
+                _ = self.sources.local.recv_many(&mut local, TURN) => {}
                 () = shared.worker.attempts_ended(), if draining => quiet = true,
+                () = sleep_until(timer) => {}
             }
             self.now = shared.ports.clock.now();
             if look {
@@ -240,9 +242,10 @@ impl Owner {
             for outcome in local.drain(..).chain(std::mem::take(&mut self.refused)) {
                 self.outcome(outcome, false);
             }
-            if quiet {
-                from_bus = self.sources.bus.try_next().map(Heard::Delivery);
-            }
+            inbox |= self.sources.inbox.changed().now_or_never().is_some();
+            finished = finished.or_else(|| self.sources.finished.try_recv().ok());
+            returned = returned.or_else(|| self.sources.returned.try_recv().ok());
+            from_bus = from_bus.or_else(|| self.sources.bus.try_next().map(Heard::Delivery));
             match from_bus {
                 Some(Heard::Delivery(delivery)) => self.deliveries(delivery),
                 Some(Heard::Anew) => self.missed(),

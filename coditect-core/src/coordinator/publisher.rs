@@ -75,9 +75,9 @@ impl Publisher {
         let (mut more_tasks, mut more_urgent) = (true, true);
         while more_tasks || more_urgent || !under_way.is_empty() {
             let mut has_room = true;
+            // What has ended comes first: there is no more of it than was taken in.
             tokio::select! {
-                count = urgent.recv_many(&mut came_urgent, HANDED), if more_urgent => more_urgent = count > 0,
-                count = tasks.recv_many(&mut came, HANDED), if more_tasks => more_tasks = count > 0,
+                biased;
                 Some(ended) = under_way.next(), if !under_way.is_empty() => {
                     let (lane, count, ended): (Lane, usize, Ended) = ended;
                     match ended {
@@ -95,6 +95,8 @@ impl Publisher {
                         }
                     }
                 }
+                count = urgent.recv_many(&mut came_urgent, HANDED), if more_urgent => more_urgent = count > 0,
+                count = tasks.recv_many(&mut came, HANDED), if more_tasks => more_tasks = count > 0,
             }
             for (lane, batch) in lanes.sort(came_urgent.drain(..).chain(came.drain(..)), &waiting) {
                 under_way.push(line.carry(lane, batch, false));

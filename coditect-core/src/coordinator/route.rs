@@ -60,6 +60,7 @@ impl Routes {
     pub(crate) fn new(
         view: View,
         policies: impl IntoIterator<Item = (CapabilityName, Policy)>,
+        randomness: SplitMix,
     ) -> Arc<Self> {
         let mut routed = FxHashSet::default();
         let mut balancer = Balancer::new(view);
@@ -70,7 +71,7 @@ impl Routes {
         Arc::new(Self {
             balancer,
             routed,
-            randomness: SplitMix::new(),
+            randomness,
             waiting: Mutex::default(),
             any_waits: AtomicBool::new(false),
         })

@@ -100,7 +100,7 @@ impl Submitter {
             terms: terms.clone(),
         })
         .map_err(|error| Error::invalid("the run cannot be written as JSON").with_source(error))?;
-        let run = RunId::new();
+        let run = self.ports.chance.run();
         let mut submission = Submission::new(run, Bytes::from(spec), self.ports.clock.now());
         submission.idempotency_key = options.idempotency_key;
         submission.labels = options.labels;

@@ -10,8 +10,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coditect_dag::journal::PartitionCount;
-use coditect_registry::Incarnation;
-use coditect_resilience::SplitMix;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +21,7 @@ use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
 use crate::agent::{Agent, ErasedAgent, TypedAgent};
 use crate::aggregate::{AggregatorCatalogue, ResultAggregator};
-use crate::clock::Clock;
+use crate::chance::Chance;
 use crate::context::{ProgressPublisher, Services};
 use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
@@ -87,6 +85,7 @@ pub struct RuntimeBuilder {
     coordinates: bool,
     drain: Duration,
     pub(super) discovery: Discovery,
+    pub(crate) chance: Chance,
     pub(super) resilience: Resilience,
 }
 
@@ -105,6 +104,7 @@ impl Default for RuntimeBuilder {
             coordinates: true,
             drain: Duration::from_secs(30),
             discovery: Discovery::default(),
+            chance: Chance::default(),
             resilience: Resilience::default(),
         }
     }
@@ -271,7 +271,7 @@ impl RuntimeBuilder {
         let routes = self.discovery.routes()?;
         let budgets = self.resilience.budgets()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
-        let incarnation = Incarnation::fresh();
+        let incarnation = self.chance.incarnation();
         let ((journal, store), private) = self
             .state
             .unwrap_or_else(|| "memory:".into())
@@ -293,7 +293,8 @@ impl RuntimeBuilder {
             registry: registry.open().await?,
             journal,
             store,
-            clock: Clock::start(),
+            clock: self.chance.clock(),
+            chance: self.chance,
             settings,
             private,
         });
@@ -318,12 +319,14 @@ impl RuntimeBuilder {
         let view = self.discovery.view(lease);
         let view = view.follow(Arc::clone(&ports.registry)).await?;
         let follows_queues = private_registry && !private_bus;
-        let routes = (!routes.is_empty()).then(|| Routes::new(view.clone(), routes));
+        let chance = &ports.chance;
+        let routes =
+            (!routes.is_empty()).then(|| Routes::new(view.clone(), routes, chance.randomness()));
         let coordinator = if self.coordinates {
             let listeners =
                 follows_queues.then(|| Arc::new(Listeners::new(Arc::clone(&ports.bus))));
             let shared = Shared {
-                ports,
+                ports: Arc::clone(&ports),
                 worker: Arc::clone(&worker),
                 view: view.clone(),
                 listeners,
@@ -336,7 +339,7 @@ impl RuntimeBuilder {
                 abort: CancellationToken::new(),
                 tracker: TaskTracker::new(),
                 name: worker.incarnation.to_string().into(),
-                randomness: SplitMix::new(),
+                randomness: chance.randomness(),
             };
             Some(Coordinator::start(Arc::new(shared)).await?)
         } else {

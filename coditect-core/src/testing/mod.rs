@@ -1,6 +1,7 @@
 //! An in-process cluster: several runtimes on one bus, registry and journal, any of which can be killed.
 
 mod node;
+mod simulated;
 
 use std::fmt;
 use std::sync::Arc;

@@ -82,6 +82,7 @@ impl Guard {
         let mut rung = self.bell.tripped.subscribe();
         while let Err(left) = self.look() {
             tokio::select! {
+                biased;
                 // The sender lives as long as this.
                 _ = rung.changed() => {}
                 () = elapsed(left) => {}

@@ -88,6 +88,7 @@ impl Worker {
             incarnation,
             hosted,
             guards,
+            randomness: services.ports.chance.randomness(),
             services,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
@@ -95,7 +96,6 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
-            randomness: SplitMix::new(),
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
@@ -185,6 +185,7 @@ impl Worker {
         let worker = Arc::clone(self);
         self.tracker.spawn(async move {
             tokio::select! {
+                biased;
                 () = worker.attempts_ended() => {}
                 () = work => {}
             }

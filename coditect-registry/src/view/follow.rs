@@ -69,6 +69,7 @@ async fn keep_time(shared: &Shared) {
         let due = shared.index.read().next_due();
         match due {
             Some(due) => tokio::select! {
+                biased;
                 () = sleep_until(due) => shared.advance(Instant::now()),
                 () = shared.sooner.notified() => {}
             },

@@ -174,3 +174,48 @@ async fn an_agent_never_has_more_tasks_than_slots() -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_before_its_turn_leaves_it_to_others() -> Result<(), Error> {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let step = move |name: String| {
+        let held = held.clone();
+        async move {
+            if name != "first" {
+                return Ok(name);
+            }
+            held.pass().await;
+            Err(AgentError::permanent("it fails"))
+        }
+    };
+    let runtime = Runtime::builder()
+        .agent(agent("step", step))
+        .dispatch(Dispatch::Bus)
+        .dispatch_window(1)
+        .partitions(1)
+        .start()
+        .await?;
+    let mut plan = Plan::builder();
+    let tasks: Vec<_> = ["first", "second"]
+        .map(|name| plan.task(name, &STEP, name.to_owned()))
+        .into();
+    for task in &tasks {
+        plan.configure(task, |task| task.priority(Priority::P0));
+    }
+    let plan = plan.output::<Vec<String>>(tasks)?;
+    let failing = runtime
+        .submit_plan(plan.on_failure(FailurePolicy::FailFast))
+        .await?;
+    gate.arrived(1).await;
+    let patient = runtime
+        .submit(&STEP, "patient".to_owned())
+        .priority(Priority::P2)
+        .await?;
+    // It waits behind the window when the run before it ends with a task still in the queue of P0.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gate.open(1);
+    assert!(within(failing.result()).await.is_err());
+    assert_eq!(within(patient.result()).await?, "patient");
+    runtime.shutdown().await
+}

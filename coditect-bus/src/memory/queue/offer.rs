@@ -1,7 +1,7 @@
 //! The publishing side of a queue: taking messages in, and what to do when it is full.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -68,7 +68,7 @@ impl Queue {
             Ok(()) => true,
             Err(Refusal::Gone(_)) => false,
             Err(Refusal::Full(envelope)) => {
-                let stored = Stored::published(*envelope, Some(published_to));
+                let stored = self.published(*envelope, Some(published_to));
                 self.bury(
                     &mut state,
                     stored,
@@ -131,7 +131,7 @@ impl Queue {
             }
             // If all that waits is more urgent, or delayed, the newcomer itself is the least urgent.
             let Some(victim) = state.backlog.take_least_urgent(envelope.priority()) else {
-                let stored = Stored::published(envelope, published_to);
+                let stored = self.published(envelope, published_to);
                 self.bury(state, stored, 0, DeadLetterReason::Overflow, after);
                 return Ok(());
             };
@@ -140,7 +140,7 @@ impl Queue {
         }
         let mut envelope = envelope;
         let due = envelope.take_delay().and_then(later);
-        let stored = Stored::published(envelope, published_to);
+        let stored = self.published(envelope, published_to);
         let timed = due.is_some() || stored.expires.is_some();
         match due {
             Some(due) => state.backlog.push_delayed(stored, due),
@@ -154,15 +154,14 @@ impl Queue {
         }
         Ok(())
     }
-}
 
-impl Stored {
-    fn published(envelope: Envelope, to: Option<&Destination>) -> Self {
+    /// A message as it comes in, its expiry on this process's clock.
+    fn published(&self, envelope: Envelope, to: Option<&Destination>) -> Stored {
         let expires = envelope.expires_at().map(|at| {
-            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+            let left = self.timer.until(at);
             later(left).unwrap_or_else(Instant::now)
         });
-        Self {
+        Stored {
             envelope,
             destination: to.cloned(),
             expires,
