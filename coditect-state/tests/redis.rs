@@ -89,19 +89,20 @@ async fn commits_cut_off_half_way_are_resolved_and_counted_once() -> Result<()> 
     let builder = RedisStore::builder(server.url_through(relay.addr()));
     let builder = builder.with_namespace(Redis::namespace());
     let store = builder.with_observer(lost.clone()).connect().await?;
+    // So slow that a commit is on its way for milliseconds, whatever else the machine does.
+    relay.slow(50_000);
     let mut rounds = 0;
     while rounds < 1_000 && lost.resolved.load(Ordering::SeqCst) < 5 {
         let cut = async {
             // Somewhere within the read, the commit and its answer.
-            for _ in 0..(rounds * 7) % 100 {
-                tokio::task::yield_now().await;
-            }
+            tokio::time::sleep(Duration::from_millis((rounds * 7) % 40)).await;
             relay.cut();
         };
         let (added, ()) = futures::join!(add(&store), cut);
         added?;
         rounds += 1;
     }
+    relay.resume();
     assert_eq!(count(&store).await?, rounds);
     let resolved = lost.resolved.load(Ordering::SeqCst);
     assert!(
