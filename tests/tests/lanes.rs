@@ -188,3 +188,32 @@ async fn what_went_while_nobody_could_be_told_is_done_again() -> Result<(), Erro
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn however_many_queues_are_new_what_waits_in_others_is_done_once() -> Result<(), Error> {
+    let shared = Shared::new().with_partitions(1);
+    let (gate, calls) = (Gate::new(), Count::default());
+    let coordinator = shared.runtime().start().await?;
+    let worker = shared.runtime().worker_only();
+    let _worker = worker.agent(work(&gate, &calls)).start().await?;
+    let mut runs = Vec::new();
+    for x in 0..5 {
+        runs.push(coordinator.submit(&WORK, x).await?);
+    }
+    gate.arrived(1).await;
+    tokio::time::sleep(SOON).await;
+    let mut many = shared.runtime().worker_only();
+    for number in 0..100 {
+        let other = async |x: u64| Ok::<_, AgentError>(x);
+        many = many.agent(agent(format!("other-{number}"), other));
+    }
+    let _many = many.start().await?;
+    tokio::time::sleep(SOON).await;
+    gate.open(1_000);
+    for run in &runs {
+        within(run.result()).await?;
+    }
+    tokio::time::sleep(SOON).await;
+    assert_eq!(calls.get(), 5);
+    Ok(())
+}

@@ -23,8 +23,9 @@ const SKEW: Duration = Duration::from_secs(1);
 pub(super) const GATHERED: Duration = Duration::from_secs(2);
 /// By how much an instant may be off from what it is as a timestamp.
 const ROUNDING: Duration = Duration::from_millis(10);
-/// How many queues' notices are gathered; of more, all queues count as gone.
-const QUEUES: usize = 64;
+/// How many queues' notices are gathered; of more, all queues count as gone, and what waits in them is done twice. So there is
+/// room for all capabilities of a process that are new.
+const QUEUES: usize = 1024;
 
 /// Gathers what is told of queues that were made anew.
 pub(super) struct Notices {
@@ -79,15 +80,18 @@ impl Notices {
     fn gather(&mut self, queue: Option<QueueName>, at: Option<Timestamp>) {
         let now = Instant::now();
         let is_one_more = !self.gathered.contains_key(&queue);
+        let mut due = now + GATHERED;
         let (queue, at) = match is_one_more && self.gathered.len() >= QUEUES {
             true => {
-                self.gathered.clear();
+                // However many follow, the first do not wait longer for it.
+                let gathered = self.gathered.drain();
+                due = gathered.map(|(_, gone)| gone.due).fold(due, Instant::min);
                 (None, None)
             }
             false => (queue, at),
         };
         let gone = self.gathered.entry(queue).or_insert(Gone {
-            due: now + GATHERED,
+            due,
             heard: None,
             made: None,
         });

@@ -13,8 +13,9 @@ use tokio::sync::broadcast;
 use super::Worker;
 use crate::wire::{self, Anew};
 
-/// How many queues an owner may still have to look at; one that is further behind looks at all.
-pub(super) const REMEMBERED: usize = 64;
+/// How many queues an owner may still have to look at; one that is further behind looks at all. A process with many
+/// capabilities that are new tells as many at once.
+pub(super) const REMEMBERED: usize = 1024;
 /// How long it takes until the bus is asked again to take a notice.
 const RETRY: Duration = Duration::from_millis(200);
 /// For how long it is asked before whoever tells looks at what else there is to do.
