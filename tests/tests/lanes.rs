@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coditect_core::Error;
-use coditect_core::bus::{Destination, Envelope, QueueName};
+use coditect_core::bus::{Destination, Envelope, FanoutName, MessageBus, QueueName};
 use coditect_core::prelude::*;
 
 mod stage;
@@ -216,4 +216,48 @@ async fn however_many_queues_are_new_what_waits_in_others_is_done_once() -> Resu
     tokio::time::sleep(SOON).await;
     assert_eq!(calls.get(), 5);
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_noticed_though_there_is_always_something_to_hear() -> Result<(), Error> {
+    let gone = Arc::new(AtomicBool::new(false));
+    let unheard = Arc::clone(&gone);
+    let bus = Meddled::new().on_publish(move |envelope| {
+        let is_notice = envelope.header("coditect-kind") == Some("control");
+        let arrives = !(is_notice && unheard.load(Ordering::SeqCst));
+        Box::pin(std::future::ready(arrives))
+    });
+    let shared = Shared::on(Arc::new(bus.clone())).with_partitions(1);
+    let (gate, calls) = (Gate::new(), Count::default());
+    let coordinator = shared.runtime().start().await?;
+    let worker = shared.runtime().worker_only();
+    let _worker = worker.agent(work(&gate, &calls)).start().await?;
+    let mut runs = Vec::new();
+    for x in 0..5 {
+        runs.push(coordinator.submit(&WORK, x).await?);
+    }
+    gate.arrived(1).await;
+    gone.store(true, Ordering::SeqCst);
+    shared.bus.delete(&queue()).await.expect("the bus is there");
+    tokio::time::sleep(SOON).await;
+    gate.open(1_000);
+    bus.miss_on_fanouts();
+    let control = Destination::Fanout(FanoutName::new("control").expect("a name"));
+    let talk = async {
+        loop {
+            let word = Envelope::new("of no meaning to anybody");
+            bus.publish(&control, word).await.expect("the bus is there");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let results = async {
+        for run in &runs {
+            within(run.result()).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        results = results => results,
+        () = talk => Ok(()),
+    }
 }

@@ -23,16 +23,14 @@ pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
         let listen = async {
             let mut gaps = consumer.gaps();
             loop {
-                let heard = tokio::select! {
-                    biased;
-                    heard = consumer.recv() => heard,
-                    () = tokio::time::sleep(LOOK) => {
-                        let now = consumer.gaps();
-                        if std::mem::replace(&mut gaps, now) != now {
-                            listener.heard_of(None);
-                        }
-                        continue;
-                    }
+                let heard = tokio::time::timeout(LOOK, consumer.recv()).await;
+                // Also where there is always something to hear.
+                let now = consumer.gaps();
+                if std::mem::replace(&mut gaps, now) != now {
+                    listener.heard_of(None);
+                }
+                let Ok(heard) = heard else {
+                    continue;
                 };
                 let Some(delivery) = heard else {
                     tokio::time::sleep(RESUBSCRIBE).await;

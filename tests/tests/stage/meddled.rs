@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -26,6 +27,7 @@ pub(crate) struct Meddled {
     on_declare: Arc<OnDeclare>,
     on_publish: Arc<OnPublish>,
     end: Arc<Mutex<CancellationToken>>,
+    gaps: Arc<AtomicU64>,
 }
 
 impl Meddled {
@@ -35,6 +37,7 @@ impl Meddled {
             on_declare: Arc::new(|spec| spec),
             on_publish: Arc::new(|_| Box::pin(std::future::ready(true))),
             end: Arc::default(),
+            gaps: Arc::default(),
         }
     }
 
@@ -49,6 +52,11 @@ impl Meddled {
     /// Ends the subscriptions to fanouts that there are.
     pub(crate) fn end_fanouts(&self) {
         std::mem::take(&mut *self.end.lock()).cancel();
+    }
+
+    /// Lets the subscriptions to fanouts say that they may have missed something.
+    pub(crate) fn miss_on_fanouts(&self) {
+        self.gaps.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn on_publish(
@@ -109,6 +117,7 @@ impl MessageBus for Meddled {
         Ok(Consumer::new(Ending {
             consumer,
             end: Box::pin(end),
+            gaps: Arc::clone(&self.gaps),
         }))
     }
 
@@ -146,6 +155,7 @@ impl MessageBus for Meddled {
 struct Ending {
     consumer: Consumer,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
+    gaps: Arc<AtomicU64>,
 }
 
 impl Receive for Ending {
@@ -162,6 +172,10 @@ impl Receive for Ending {
 
     fn try_recv(&mut self) -> Option<Delivery> {
         self.consumer.try_recv()
+    }
+
+    fn gaps(&self) -> u64 {
+        self.gaps.load(Ordering::SeqCst)
     }
 
     fn stop_waiting(&mut self) {}
