@@ -6,11 +6,7 @@ use std::time::Duration;
 use coditect_bus::{MessageBus, QueueSpec};
 use coditect_dag::journal::{Partition, RunJournal};
 use coditect_registry::Registry;
-#[cfg(feature = "embedded")]
-use coditect_state::EmbeddedStore;
 use coditect_state::StateStore;
-#[cfg(feature = "embedded")]
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
@@ -43,9 +39,6 @@ pub(crate) struct PrivateJournal {
     lifetime: Lifetime,
     /// Fires when nobody will carry its runs forward any more.
     ended: CancellationToken,
-    /// The file that it is in, which is this process's alone while it is open.
-    #[cfg(feature = "embedded")]
-    file: Mutex<Option<Arc<EmbeddedStore>>>,
 }
 
 /// How long the runs of a journal are kept.
@@ -64,16 +57,7 @@ impl PrivateJournal {
             name,
             lifetime,
             ended: CancellationToken::new(),
-            #[cfg(feature = "embedded")]
-            file: Mutex::default(),
         }
-    }
-
-    /// Names the file that it is in.
-    #[cfg(feature = "embedded")]
-    pub(crate) fn in_file(mut self, file: Arc<EmbeddedStore>) -> Self {
-        self.file = Mutex::new(Some(file));
-        self
     }
 }
 
@@ -96,17 +80,6 @@ impl Ports {
     pub(crate) fn end(&self) {
         if let Some(private) = &self.private {
             private.ended.cancel();
-        }
-    }
-
-    /// Lets go of the file of a journal that was opened for this runtime, so that the next may open it at once.
-    #[cfg(feature = "embedded")]
-    pub(crate) async fn close(&self) -> Result<(), Error> {
-        let private = self.private.as_ref();
-        let file = private.and_then(|private| private.file.lock().take());
-        match file {
-            Some(file) => Ok(file.close().await?),
-            None => Ok(()),
         }
     }
 

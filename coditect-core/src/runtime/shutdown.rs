@@ -11,8 +11,7 @@ impl Runtime {
     ///
     /// Runs that are not finished stay in the journal: with one that outlives the process they go on
     /// elsewhere, or at the next start; without one, whoever waits for them is told
-    /// [`ErrorKind::Closed`]. A state file that was opened by its URL is closed, so that its results are read before.
-    /// Calling it again does no harm.
+    /// [`ErrorKind::Closed`]. Calling it again does no harm.
     ///
     /// # Errors
     ///
@@ -44,8 +43,6 @@ impl Runtime {
         }
         inner.submitter.ports().end();
         inner.view.close().await;
-        #[cfg(feature = "embedded")]
-        inner.submitter.ports().close().await?;
         if inner.owns_bus {
             self.bus().close().await?;
         }

@@ -48,10 +48,8 @@ impl StateSource {
                 let name = name_of(&store).await?;
                 // The file is locked, so nobody else is there who could own anything.
                 let config = terms.of_store().with_sole_user();
-                let store = Arc::new(store);
-                let ports = on(Arc::clone(&store) as _, config).await?;
-                let private = PrivateJournal::new(name, Lifetime::Store).in_file(store);
-                Ok((ports, Some(private)))
+                let ports = on(Arc::new(store), config).await?;
+                Ok((ports, Some(PrivateJournal::new(name, Lifetime::Store))))
             }
             #[cfg(feature = "redis")]
             "redis" | "rediss" => {
