@@ -1,5 +1,6 @@
 //! A run that this process carries forward.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use coditect_bus::QueueName;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Claim;
 use super::machine::RunMachine;
 use super::route::Routed;
+use super::turns::{LEVELS, Ticket};
 use crate::context::RunScope;
 
 /// A run with what is under way for it.
@@ -18,14 +20,16 @@ pub(super) struct ActiveRun {
     pub(super) scope: RunScope,
     pub(super) tenant: Arc<str>,
     pub(super) deadline: Option<Timestamp>,
+    /// How many attempts may be under way at once.
+    pub(super) max_concurrency: Option<NonZeroU32>,
     /// The run of the task that started this one.
     pub(super) parent: Option<RunId>,
     /// Attempts that were handed out and have not ended.
     pub(super) flights: FxHashMap<TaskId, Flight>,
     /// Fires when the run has ended, or its owner has: what is made for it is no longer needed.
     pub(super) ended: CancellationToken,
-    /// In which queues of ready runs it stands, a bit per priority.
-    pub(super) queued: FxHashMap<Class, u8>,
+    /// Where it stands in the queues of ready runs, by priority; 0 where it does not.
+    pub(super) queued: FxHashMap<Class, [Ticket; LEVELS]>,
 }
 
 /// An attempt that was handed out.
@@ -62,6 +66,7 @@ impl ActiveRun {
             scope,
             tenant,
             deadline,
+            max_concurrency: None,
             parent: None,
             flights: FxHashMap::default(),
             ended,
@@ -69,18 +74,14 @@ impl ActiveRun {
         }
     }
 
-    /// Marks that the run stands in a queue; says whether it did not yet.
-    pub(super) fn enqueue(&mut self, class: Class, level: usize) -> bool {
-        let bits = self.queued.entry(class).or_default();
-        let bit = 1 << level;
-        let new = *bits & bit == 0;
-        *bits |= bit;
-        new
+    /// Says whether as many attempts are under way as may be.
+    pub(super) fn is_at_limit(&self) -> bool {
+        let at_limit = |limit: NonZeroU32| self.flights.len() >= limit.get() as usize;
+        self.max_concurrency.is_some_and(at_limit)
     }
 
-    pub(super) fn dequeue(&mut self, class: Class, level: usize) {
-        if let Some(bits) = self.queued.get_mut(&class) {
-            *bits &= !(1 << level);
-        }
+    /// Where it stands in the queue of a priority.
+    pub(super) fn ticket(&mut self, class: Class, level: usize) -> &mut Ticket {
+        &mut self.queued.entry(class).or_default()[level]
     }
 }

@@ -167,7 +167,7 @@ impl Owner {
             match place {
                 Place::Bus(_) => {
                     let tenant = Arc::clone(&active.tenant);
-                    self.classes.get_mut(flight.class).landed(&tenant);
+                    self.classes.get_mut(flight.class).ready.landed(&tenant);
                 }
                 Place::Instance(routed) if routed.is_at(&claim.incarnation) => {
                     claim.routed = Some(routed);
@@ -199,7 +199,7 @@ impl Owner {
         };
         let class = self.classes.get_mut(flight.class);
         if let Some(queue) = class.any_queue() {
-            class.departed(&active.tenant);
+            class.ready.departed(&active.tenant);
             // It has been there since it was handed out: if the queue went before its worker could acknowledge it, so did it.
             flight.place = Place::Bus(queue);
         }

@@ -1,6 +1,5 @@
 //! Capabilities as a partition sees them: who offers them, which runs wait, how much is on the bus.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use coditect_bus::QueueName;
@@ -11,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::listeners::Following;
+use super::turns::Turns;
 use crate::wire;
 use crate::worker::Offer;
 
@@ -38,11 +38,10 @@ pub(super) struct ClassState {
     pub(super) was_told: bool,
     /// The queues at which somebody who meets the requirement takes tasks.
     lines: Vec<QueueName>,
-    pub(super) ready: ReadyRuns,
+    /// Runs that have tasks ready, and how many of each tenant's tasks are on the bus.
+    pub(super) ready: Turns<RunId>,
     /// What pays for its retries; none where they are not limited.
     pub(super) budget: Option<Arc<RetryBudget>>,
-    /// How many attempts are on the bus, by tenant.
-    on_bus: FxHashMap<Arc<str>, usize>,
 }
 
 impl Classes {
@@ -64,9 +63,8 @@ impl Classes {
             is_idle: false,
             was_told: false,
             lines: Vec::new(),
-            ready: ReadyRuns::default(),
+            ready: Turns::new(shared.ports.settings.dispatch_window),
             budget: shared.budgets.budget(&requirement.name),
-            on_bus: FxHashMap::default(),
         };
         state.look(shared, &shared.view.records());
         self.classes.push(state);
@@ -163,77 +161,5 @@ impl ClassState {
     pub(super) fn any_queue(&self) -> Option<QueueName> {
         let expected = || wire::expected_queue(&self.requirement).ok();
         self.queue.clone().or_else(expected)
-    }
-
-    pub(super) fn on_bus(&self, tenant: &str) -> usize {
-        self.on_bus.get(tenant).copied().unwrap_or(0)
-    }
-
-    pub(super) fn departed(&mut self, tenant: &Arc<str>) {
-        *self.on_bus.entry(Arc::clone(tenant)).or_default() += 1;
-    }
-
-    pub(super) fn landed(&mut self, tenant: &Arc<str>) {
-        if let Some(count) = self.on_bus.get_mut(tenant) {
-            *count -= 1;
-            if *count == 0 {
-                self.on_bus.remove(tenant);
-            }
-        }
-    }
-}
-
-/// Runs that have tasks ready for one capability: by priority, then tenants in turn, then runs in turn.
-#[derive(Default)]
-pub(super) struct ReadyRuns {
-    levels: [VecDeque<TenantRuns>; 3],
-}
-
-struct TenantRuns {
-    tenant: Arc<str>,
-    runs: VecDeque<RunId>,
-}
-
-impl ReadyRuns {
-    pub(super) fn is_empty(&self) -> bool {
-        self.levels.iter().all(VecDeque::is_empty)
-    }
-
-    pub(super) fn push(&mut self, level: usize, tenant: &Arc<str>, run: RunId) {
-        let tenants = &mut self.levels[level];
-        match tenants.iter_mut().find(|known| known.tenant == *tenant) {
-            Some(known) => known.runs.push_back(run),
-            None => tenants.push_back(TenantRuns {
-                tenant: Arc::clone(tenant),
-                runs: VecDeque::from([run]),
-            }),
-        }
-    }
-
-    /// Says whether a run waits at a level.
-    pub(super) fn has(&self, level: usize) -> bool {
-        !self.levels[level].is_empty()
-    }
-
-    /// Takes the run of a level whose turn it is, among tenants that `allow` lets through.
-    pub(super) fn pop(&mut self, level: usize, allow: impl Fn(&str) -> bool) -> Option<RunId> {
-        let tenants = &mut self.levels[level];
-        let index = tenants.iter().position(|known| allow(&known.tenant))?;
-        let mut known = tenants.remove(index)?;
-        let run = known.runs.pop_front()?;
-        if !known.runs.is_empty() {
-            tenants.push_back(known);
-        }
-        Some(run)
-    }
-
-    /// Forgets a run that has ended.
-    pub(super) fn remove(&mut self, run: RunId) {
-        for tenants in &mut self.levels {
-            for known in tenants.iter_mut() {
-                known.runs.retain(|waiting| *waiting != run);
-            }
-            tenants.retain(|known| !known.runs.is_empty());
-        }
     }
 }

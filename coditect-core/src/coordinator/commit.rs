@@ -131,8 +131,11 @@ impl Owner {
             return;
         }
         if let Some(active) = self.runs.remove(&run) {
-            for class in active.queued.keys() {
-                self.classes.get_mut(*class).ready.remove(run);
+            for (class, tickets) in &active.queued {
+                let ready = &mut self.classes.get_mut(*class).ready;
+                for (level, ticket) in tickets.iter().enumerate().filter(|(_, at)| **at != 0) {
+                    ready.remove(level, &active.tenant, *ticket);
+                }
             }
         }
         self.timers

@@ -11,13 +11,15 @@ use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
 use super::route::{Routed, Way};
+use super::turns::{LEVELS, Who};
 use crate::ports::Dispatch;
 use crate::wire::AttemptId;
-use crate::worker::{Offer, Slot};
+use crate::worker::Slot;
 
 /// Where the next task of a capability may go.
 enum Room {
-    Slot(Slot),
+    /// For these tenants.
+    Slot(Slot, Who),
     Instance(Box<Routed>),
     Bus,
     None,
@@ -37,7 +39,23 @@ enum Dispatched {
     One,
     /// Nothing, and it is worth looking again.
     Again,
+    /// There is room, and nobody of this priority may use it.
+    NotHere,
+    /// There is no room.
     Nothing,
+}
+
+/// A capability that is looked at for tasks.
+struct Open {
+    class: Class,
+    /// At which levels it may have some.
+    levels: [bool; LEVELS],
+}
+
+impl Open {
+    fn waits(&self) -> bool {
+        self.levels.contains(&true)
+    }
 }
 
 impl Owner {
@@ -46,34 +64,40 @@ impl Owner {
     /// Priorities take turns over all capabilities, and capabilities of one priority take turns, so that
     /// neither a flood of low tasks nor the order of first use decides who gets a slot.
     pub(super) fn dispatch(&mut self) {
-        let ready = |class: &Class| !self.classes.get(*class).ready.is_empty();
-        let mut open: VecDeque<Class> = self.classes.all().filter(ready).collect();
+        let open = self.classes.all().map(|class| Open {
+            class,
+            levels: std::array::from_fn(|level| self.classes.get(class).ready.has(level)),
+        });
+        let mut open: VecDeque<Open> = open.filter(Open::waits).collect();
         while !open.is_empty() {
-            let waits = |level: usize| {
-                let waits = |class: &Class| self.classes.get(*class).ready.has(level);
-                open.iter().any(waits)
-            };
-            let waiting = [waits(0), waits(1), waits(2)];
+            let waiting = std::array::from_fn(|level| open.iter().any(|one| one.levels[level]));
             // Only what is dispatched takes a turn: spent on what has no room, those of the rare ones might never
             // come when there is some.
             let mut turns = self.turns.clone();
             let Some(level) = turns.next(waiting).map(Priority::index) else {
                 return;
             };
-            let next = open
-                .iter()
-                .position(|class| self.classes.get(*class).ready.has(level));
+            let next = open.iter().position(|one| one.levels[level]);
             // One of them waits at the level that was chosen among those that wait.
-            let Some(class) = next.and_then(|index| open.remove(index)) else {
+            let Some(mut one) = next.and_then(|index| open.remove(index)) else {
                 return;
             };
-            let room = self.room(class);
-            let dispatched = self.dispatch_one(class, level, room);
-            if dispatched == Dispatched::One {
-                self.turns = turns;
+            let room = self.room(one.class, level);
+            let dispatched = self.dispatch_one(one.class, level, room);
+            let ready = &self.classes.get(one.class).ready;
+            match dispatched {
+                Dispatched::One => self.turns = turns,
+                Dispatched::Again => {}
+                // What cannot go now keeps nothing from the levels below.
+                Dispatched::NotHere => one.levels[level] = false,
+                Dispatched::Nothing => continue,
             }
-            if dispatched != Dispatched::Nothing && !self.classes.get(class).ready.is_empty() {
-                open.push_back(class);
+            if dispatched != Dispatched::NotHere {
+                // What was looked at may have turned out to be of another priority.
+                one.levels = std::array::from_fn(|level| ready.has(level));
+            }
+            if one.waits() {
+                open.push_back(one);
             }
         }
     }
@@ -87,15 +111,12 @@ impl Owner {
         }
     }
 
-    fn room(&self, class: Class) -> Room {
+    fn room(&self, class: Class, level: usize) -> Room {
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
         if mode != Dispatch::Bus {
-            if let Some(slot) = state.local.iter().find_map(Offer::try_slot) {
-                return Room::Slot(slot);
-            }
-            for offer in &state.local {
-                offer.notify_free(&self.wake);
+            if let Some((slot, who)) = self.slot(class, level) {
+                return Room::Slot(slot, who);
             }
         }
         let stays = mode == Dispatch::LocalOnly && state.has_local();
@@ -112,18 +133,44 @@ impl Owner {
         }
     }
 
+    /// Takes a slot of this process for a task of a level, and says whose task that may be.
+    ///
+    /// What is on the bus waits for the same slots, and takes no turns with what is here. So while tasks of several tenants
+    /// are there, and one may wait for this agent, whoever has some there sends what else he has after them.
+    fn slot(&self, class: Class, level: usize) -> Option<(Slot, Who)> {
+        let state = self.classes.get(class);
+        let mut wanted = Vec::new();
+        for offer in &state.local {
+            let who = match state.ready.is_crowded() && !offer.has_lull(&self.wake) {
+                false => Who::All,
+                true if state.ready.has_of(level, Who::New) => Who::New,
+                // The agent's consumer has the next slot.
+                true => continue,
+            };
+            if let Some(slot) = offer.try_slot() {
+                return Some((slot, who));
+            }
+            wanted.push(offer);
+        }
+        for offer in wanted {
+            offer.notify_free(&self.wake);
+        }
+        None
+    }
+
     /// Dispatches the task of a level whose turn it is.
     fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> Dispatched {
-        let windowed = match room {
+        let who = match room {
             Room::None => return Dispatched::Nothing,
-            Room::Bus => true,
+            Room::Bus => Who::Open,
+            Room::Slot(_, who) => who,
             // Bounded by slots.
-            Room::Slot(_) | Room::Instance(_) => false,
+            Room::Instance(_) => Who::All,
         };
-        let (run, task) = match self.next(class, level, windowed) {
+        let (run, task) = match self.next(class, level, who) {
             Next::Task(run, task) => (run, task),
             Next::Cleared => return Dispatched::Again,
-            Next::None => return Dispatched::Nothing,
+            Next::None => return Dispatched::NotHere,
         };
         let Some(active) = self.runs.get_mut(&run) else {
             return Dispatched::Again;
@@ -131,7 +178,7 @@ impl Owner {
         let attempt = active.machine.scheduler().attempt(task).next();
         let publish = Deferred::Publish { run, task, attempt };
         let (place, deferred) = match room {
-            Room::Slot(slot) => {
+            Room::Slot(slot, _) => {
                 let token = CancellationToken::new();
                 let deferred = Deferred::Launch {
                     run,
@@ -148,7 +195,7 @@ impl Owner {
                 let Some(queue) = state.queue.clone() else {
                     return Dispatched::Nothing;
                 };
-                state.departed(&active.tenant);
+                state.ready.departed(&active.tenant);
                 (Place::Bus(queue), publish)
             }
         };
@@ -176,41 +223,54 @@ impl Owner {
     }
 
     /// Finds the task whose turn it is, and lets its run queue again if it has more.
-    fn next(&mut self, class: Class, level: usize, windowed: bool) -> Next {
-        let window = self.shared.ports.settings.dispatch_window;
+    fn next(&mut self, class: Class, level: usize, who: Who) -> Next {
         let draining = self.shared.drain.is_cancelled();
         let mut none = Next::None;
         loop {
-            let state = self.classes.get_mut(class);
-            let mut ready = std::mem::take(&mut state.ready);
-            let popped = ready.pop(level, |tenant| !windowed || state.on_bus(tenant) < window);
-            state.ready = ready;
-            let Some(run) = popped else {
+            let ready = &mut self.classes.get_mut(class).ready;
+            let Some(turn) = ready.next(level, who) else {
                 return none;
             };
             // Whatever comes of this run: others may wait at other levels, and nothing might call for them later.
             none = Next::Cleared;
-            let Some(active) = self.runs.get_mut(&run) else {
+            let Some(active) = self.runs.get_mut(&turn.run) else {
+                ready.discard(&turn);
                 continue;
             };
-            active.dequeue(class, level);
-            if draining && active.scope.fields().depth == 0 {
-                // It stays in the journal. Only what handlers of this process wait for still begins.
-                continue;
+            let next = active.machine.scheduler().peek(class);
+            // While this process drains it stays in the journal. Only what handlers of this process wait for still begins.
+            let next = next.filter(|_| !draining || active.scope.fields().depth > 0);
+            // At its limit it queues again when one of its attempts ends.
+            let next = next.filter(|_| !active.is_at_limit());
+            let queued = next.map(|(_, priority)| usize::from(priority).min(LEVELS - 1));
+            if queued == Some(level)
+                && let Some((task, _)) = next
+            {
+                let stays = active.machine.scheduler().ready_len(class) > 1;
+                let ticket = ready.pass(&turn, stays);
+                *active.ticket(class, level) = ticket.unwrap_or_default();
+                return Next::Task(turn.run, task);
             }
-            let Some((task, priority)) = active.machine.scheduler().peek(class) else {
-                continue;
-            };
-            let queued = usize::from(priority).min(2);
-            let more = active.machine.scheduler().ready_len(class) > 1 || queued != level;
-            if more && active.enqueue(class, queued) {
-                let tenant = active.tenant.clone();
-                self.classes.get_mut(class).ready.push(queued, &tenant, run);
+            ready.discard(&turn);
+            *active.ticket(class, level) = 0;
+            if next.is_some() {
+                self.queue(turn.run, class);
             }
-            if queued != level {
-                continue;
+        }
+    }
+
+    /// Has a run queue for a capability, if it has tasks ready for it that may be dispatched.
+    fn queue(&mut self, run: RunId, class: Class) {
+        let active = self.runs.get_mut(&run);
+        let Some(active) = active.filter(|active| !active.is_at_limit()) else {
+            return;
+        };
+        if let Some((_, priority)) = active.machine.scheduler().peek(class) {
+            let level = usize::from(priority).min(LEVELS - 1);
+            if *active.ticket(class, level) == 0 {
+                let ready = &mut self.classes.get_mut(class).ready;
+                *active.ticket(class, level) = ready.push(level, &active.tenant.clone(), run);
             }
-            return Next::Task(run, task);
         }
     }
 
@@ -223,13 +283,7 @@ impl Owner {
             return self.begin_to_wait(run, task);
         }
         let class = active.machine.class(task);
-        if let Some((_, priority)) = active.machine.scheduler().peek(class) {
-            let level = usize::from(priority).min(2);
-            if active.enqueue(class, level) {
-                let tenant = active.tenant.clone();
-                self.classes.get_mut(class).ready.push(level, &tenant, run);
-            }
-        }
+        self.queue(run, class);
         if self.classes.get(class).is_unserved() {
             self.tell_unserved(run, task);
         }
@@ -238,10 +292,18 @@ impl Owner {
     /// An attempt is under way no longer.
     pub(super) fn land(&mut self, run: RunId, task: TaskId) -> Option<Flight> {
         let active = self.runs.get_mut(&run)?;
+        let was_at_limit = active.is_at_limit();
         let flight = active.flights.remove(&task)?;
+        if was_at_limit && !active.is_at_limit() {
+            let ready = active.machine.scheduler().classes_with_ready();
+            let ready: Vec<_> = ready.collect();
+            for class in ready {
+                self.queue(run, class);
+            }
+        }
         if matches!(flight.place, Place::Bus(_)) {
-            let tenant = active.tenant.clone();
-            self.classes.get_mut(flight.class).landed(&tenant);
+            let tenant = &self.runs.get(&run)?.tenant;
+            self.classes.get_mut(flight.class).ready.landed(tenant);
         }
         Some(flight)
     }

@@ -29,6 +29,7 @@ mod route;
 mod scope;
 mod sweep;
 mod timer;
+mod turns;
 mod unserved;
 mod wait;
 

@@ -60,6 +60,7 @@ impl Owner {
             deadline,
             self.lost.child_token(),
         );
+        active.max_concurrency = terms.max_concurrency;
         active.parent = terms.parent.map(|parent| parent.run);
         Ok(active)
     }
@@ -236,7 +237,7 @@ impl Owner {
                 match (self.shared.way(&state.requirement), state.any_queue()) {
                     (Some(Way::Instance(routed)), _) => (Place::Instance(routed), publish),
                     (_, Some(queue)) => {
-                        state.departed(&active.tenant);
+                        state.ready.departed(&active.tenant);
                         (Place::Bus(queue), publish)
                     }
                     (_, None) => return,

@@ -222,7 +222,7 @@ impl Owner {
         let Some(queue) = class.any_queue() else {
             return;
         };
-        class.departed(&active.tenant);
+        class.ready.departed(&active.tenant);
         flight.since = self.now;
         flight.place = Place::Bus(queue);
         let attempt = flight.attempt;

@@ -1,5 +1,7 @@
 //! What a run is submitted as.
 
+use std::num::NonZeroU32;
+
 use coditect_bus::Priority;
 use coditect_dag::{RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
@@ -26,6 +28,9 @@ pub(crate) struct RunTerms {
     pub(crate) deadline: Option<Timestamp>,
     #[serde(default)]
     pub(crate) limits: RunLimits,
+    /// How many of its tasks may be dispatched at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_concurrency: Option<NonZeroU32>,
     /// The task that started the run, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,

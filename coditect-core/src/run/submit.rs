@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub(crate) struct SubmitOptions {
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) limits: RunLimits,
+    pub(crate) max_concurrency: Option<u32>,
     pub(crate) depth: u32,
     pub(crate) parent: Option<Parent>,
     pub(crate) trace: Option<TraceContext>,
@@ -79,6 +81,14 @@ impl Submitter {
                  give it the state of its coordinators, or leave `worker_only` out",
             ));
         }
+        let max_concurrency = match options.max_concurrency.map(NonZeroU32::new) {
+            Some(None) => {
+                let text = "a run of which no task may be dispatched would never end; \
+                            give `max_concurrency` 1 at least, or pause the run";
+                return Err(Error::invalid(text));
+            }
+            limit => limit.flatten(),
+        };
         let plan = Arc::new(PreparedPlan::new(plan.into_spec())?);
         self.check_width(&plan, &options.limits)?;
         self.check_inputs(&plan)?;
@@ -90,6 +100,7 @@ impl Submitter {
             priority: options.priority,
             deadline: options.deadline,
             limits: options.limits,
+            max_concurrency,
             depth: options.depth,
             parent: options.parent,
             ..RunTerms::default()
@@ -271,6 +282,16 @@ impl<O> Submit<O> {
     /// Bounds what plans may add to the run.
     pub fn limits(mut self, limits: RunLimits) -> Self {
         self.options.limits = limits;
+        self
+    }
+
+    /// Limits how many tasks of the run are dispatched at once; 0 is refused.
+    ///
+    /// A task counts from the moment it is handed out until its attempt has ended, wherever it is meanwhile; one that answered
+    /// with a plan, is backing off or waits for a signal does not. The limit holds whichever coordinators carry the run out. A child run is a run of its own and has
+    /// none, so that a task which waits for its child never waits for itself.
+    pub fn max_concurrency(mut self, tasks: u32) -> Self {
+        self.options.max_concurrency = Some(tasks);
         self
     }
 

@@ -103,13 +103,20 @@ pub(super) async fn consume(
                 continue;
             }
         }
-        let delivery = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = guard.turned(!narrow) => continue,
-            delivery = consumer.recv() => delivery,
+        let delivery = match consumer.try_recv() {
+            Some(delivery) => Some(delivery),
+            None => {
+                let _idle = hosted.lull(capability).begin();
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = guard.turned(!narrow) => continue,
+                    delivery = consumer.recv() => delivery,
+                }
+            }
         };
         let Some(delivery) = delivery else {
+            let _idle = hosted.lull(capability).begin();
             let subscription = width(&queue, &hosted, guard, narrow);
             match resubscribe(&worker, &queue, subscription, &stop).await {
                 Some(again) => consumer = again,

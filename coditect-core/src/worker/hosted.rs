@@ -11,6 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::board::GuardBoard;
 use super::breaker::{Guard, Leave};
 use super::hungry::Hungry;
+use super::lull::Lull;
 use super::rate::RateGate;
 use super::standing::{Reported, Standing};
 use crate::agent::{AgentCard, ErasedAgent};
@@ -29,6 +30,8 @@ pub(crate) struct Hosted {
     hungry: Arc<Hungry>,
     /// What stands before the calls of each capability, in the same order.
     guards: Vec<Guard>,
+    /// Whether anything waits on the bus for each capability, in the same order.
+    lulls: Vec<Lull>,
     /// How many handlers wait for others without a slot.
     away: watch::Sender<usize>,
 }
@@ -45,8 +48,10 @@ impl Hosted {
             .iter()
             .map(|capability| board.guard(&id, capability, card.breaker(), &hungry))
             .collect();
+        let lulls = capabilities.iter().map(|_| Lull::default()).collect();
         Ok(Self {
             id,
+            lulls,
             capabilities,
             guards,
             free: Arc::new(Semaphore::new(
@@ -82,6 +87,11 @@ impl Hosted {
     /// What stands before the calls of a capability.
     pub(crate) fn guard(&self, capability: usize) -> &Guard {
         &self.guards[capability]
+    }
+
+    /// Whether anything waits on the bus for a capability.
+    pub(super) fn lull(&self, capability: usize) -> &Lull {
+        &self.lulls[capability]
     }
 
     pub(super) fn guards(&self) -> impl Iterator<Item = (&Capability, &Guard)> {
@@ -261,6 +271,7 @@ impl Hosted {
     /// Never notifies `wake` again, and hands on what it may have been notified of.
     pub(crate) fn forget(&self, wake: &Arc<Notify>) {
         self.hungry.remove(wake);
+        self.lulls.iter().for_each(|lull| lull.forget(wake));
         self.pass_wake_on();
     }
 
@@ -353,6 +364,11 @@ impl Offer {
     /// Has `wake` notified once, when the agent may take the work.
     pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
         self.hosted.notify_free(self.capability, wake);
+    }
+
+    /// Says whether nothing waits for it on the bus; if something may, `wake` is notified once nothing does.
+    pub(crate) fn has_lull(&self, wake: &Arc<Notify>) -> bool {
+        self.hosted.lull(self.capability).is_now(wake)
     }
 
     /// Says whether its breaker holds calls back now.

@@ -10,6 +10,7 @@ mod control;
 mod hosted;
 mod hungry;
 mod local;
+mod lull;
 mod membership;
 mod own_queue;
 mod pass_on;
