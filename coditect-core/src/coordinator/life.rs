@@ -153,11 +153,16 @@ impl Owner {
             return;
         }
         let waiting = active.machine.waiting();
+        let mut ruled = active.machine.all_parked().into_iter();
+        let ruled = ruled.find(|task| active.machine.ruling_signal(*task) == name);
         let met = |task: &TaskId| active.machine.awaited_signal(*task).as_ref() == Some(&name);
         let met: Vec<_> = waiting.into_iter().filter(met).collect();
         self.change(run, RecordKind::Signalled { name, payload });
         for task in met {
             self.meet(run, task);
+        }
+        if let Some(task) = ruled {
+            self.rule(run, task);
         }
     }
 }

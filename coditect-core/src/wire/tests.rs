@@ -78,6 +78,7 @@ fn task() -> TaskMessage {
         timeout: Some(Duration::from_secs(30)),
         deadline: Some(Timestamp::from_millis(1_767_225_600_000)),
         depth: 0,
+        effect: None,
         trace: TraceContext::extract(|name| (name == "traceparent").then_some(trace)),
         input: Bytes::from(example("task-body")),
     }
@@ -155,12 +156,14 @@ fn a_delay_asked_for_is_read() {
     let Ended::Failed {
         failure,
         retry_after,
+        before_effect,
     } = outcome.ended
     else {
         panic!("{outcome:?}");
     };
     assert_eq!(failure.kind, FailureKind::Error);
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
+    assert!(!before_effect, "where nothing is said");
 }
 
 #[test]
@@ -179,6 +182,7 @@ fn every_kind_of_failure_is_documented() {
         Lost,
         Cancelled,
         Upstream,
+        OutcomeUnknown,
     ];
     for kind in kinds {
         let name = json_of(&kind);
@@ -258,6 +262,7 @@ fn every_header_and_name_is_documented() {
         TIMEOUT,
         DEADLINE,
         DEPTH,
+        EFFECT,
         ROUNDS,
     ] {
         assert!(PAGE.contains(&format!("\n| `{header}` |")), "{header}");
