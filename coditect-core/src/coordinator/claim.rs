@@ -131,7 +131,7 @@ impl Owner {
             return true;
         };
         let until = self.now.saturating_add(holding.lease());
-        let (held, routed) = match &mut flight.place {
+        let held = match &mut flight.place {
             // A former owner had handed it to the bus, and this one has a copy at work: the first to end counts.
             Place::Local(_) => return true,
             Place::Claimed(claim) => {
@@ -145,14 +145,14 @@ impl Owner {
                     // Of two that hold it, whoever claimed it last is waited for.
                     return true;
                 }
-                (held, claim.routed.is_some())
+                held
             }
-            Place::Instance(routed) => (routed.is_at(&holding.incarnation), true),
-            Place::Bus(_) => (false, false),
+            Place::Instance(routed) => routed.is_at(&holding.incarnation),
+            Place::Bus(_) => false,
         };
         match said {
-            Said::Release if held && routed => self.give_to_all(run, task),
-            Said::Release if held => self.give_to_bus(run, task),
+            // The bus may have it or not: a claim that came late takes the place of one by whoever got it meanwhile.
+            Said::Release if held => self.give_to_all(run, task),
             Said::Release => {}
             Said::Claim | Said::Heartbeat => {
                 let incarnation = Arc::clone(&holding.incarnation);
@@ -214,22 +214,6 @@ impl Owner {
             },
         };
         self.must(run, kind);
-    }
-
-    /// An attempt is on the bus again.
-    fn give_to_bus(&mut self, run: RunId, task: TaskId) {
-        let Some(active) = self.runs.get_mut(&run) else {
-            return;
-        };
-        let Some(flight) = active.flights.get_mut(&task) else {
-            return;
-        };
-        let class = self.classes.get_mut(flight.class);
-        if let Some(queue) = class.any_queue() {
-            class.departed(&active.tenant);
-            // It has been there since it was handed out: if the queue went before its worker could acknowledge it, so did it.
-            flight.place = Place::Bus(queue);
-        }
     }
 
     /// Asks, when a claim has run out, whether anything was heard of its worker that is not yet read.

@@ -209,7 +209,8 @@ impl Owner {
         }
     }
 
-    /// Publishes a routed attempt anew, as the same, to whoever takes it: the instance has not begun with it.
+    /// Publishes an attempt anew, as the same, to whoever takes it: the instance that had it has not begun with it, or holds it
+    /// no longer.
     pub(super) fn give_to_all(&mut self, run: RunId, task: TaskId) {
         let Some(active) = self.runs.get_mut(&run) else {
             return;

@@ -225,9 +225,9 @@ async fn a_mere_request_begins_nothing_irreversible() -> Result<(), Error> {
             Dispatch::Bus => asker,
             _ => asker.agent(pay(&gate, &calls)),
         };
-        let asker = asker.start().await?;
         let worker = shared.runtime().worker_only().agent(pay(&gate, &calls));
         let worker = worker.start().await?;
+        let asker = asker.start().await?;
         let refused = failure(within(asker.request(&PAY, 1).into_future()).await);
         assert_eq!(refused.kind, FailureKind::Permanent);
         assert!(refused.message.contains("submit a run"), "{refused}");
@@ -246,9 +246,10 @@ async fn a_handler_of_this_process_ends_though_another_owns_its_run_by_then() ->
     let cut = Cut::new(&shared.journal, Renewals::Hang);
     let former = shared.clone().with_journal(cut.clone()).runtime();
     let former = former.dispatch(Dispatch::LocalFirst).leases(lease, lease);
+    let client = shared.runtime().worker_only().start().await?;
+    let run = client.submit(&PAY, 1).await?;
     let _former = former.agent(pay(&gate, &calls)).start().await?;
-    let next = shared.runtime().leases(lease, lease).start().await?;
-    let run = next.submit(&PAY, 1).await?;
+    let _next = shared.runtime().leases(lease, lease).start().await?;
     gate.arrived(1).await;
     cut.cut();
     // Longer than all leases: the handler is heard of by the next owner.
@@ -270,9 +271,10 @@ async fn what_a_former_owner_has_begun_and_nobody_hears_of_is_parked() -> Result
     let cut = Cut::new(&shared.journal, Renewals::Hang);
     let former = shared.clone().with_journal(cut.clone()).runtime();
     let former = former.dispatch(Dispatch::LocalFirst).leases(lease, lease);
+    let client = shared.runtime().worker_only().start().await?;
+    let run = client.submit(&PAY, 1).await?;
     let _former = former.agent(pay(&gate, &calls)).start().await?;
-    let next = shared.runtime().leases(lease, lease).start().await?;
-    let run = next.submit(&PAY, 1).await?;
+    let _next = shared.runtime().leases(lease, lease).start().await?;
     let mut events = run.events().await?;
     gate.arrived(1).await;
     mute.set(true);

@@ -24,6 +24,7 @@ use self::event::schedule;
 pub(crate) use self::explain::decode_failure;
 use self::explain::explain;
 use self::park::Parked;
+pub(crate) use self::park::is_ruling;
 pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
@@ -92,6 +93,7 @@ pub(crate) struct RunMachine {
     waiting: FxHashMap<TaskId, Timestamp>,
     /// Tasks of which nobody knows what became.
     parked: FxHashMap<TaskId, Parked>,
+    times_parked: FxHashMap<TaskId, u32>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
     actions: Vec<Action>,
@@ -141,6 +143,7 @@ impl RunMachine {
             signals: FxHashMap::default(),
             waiting: FxHashMap::default(),
             parked: FxHashMap::default(),
+            times_parked: FxHashMap::default(),
             by_person: FxHashSet::default(),
             actions: Vec::new(),
         })

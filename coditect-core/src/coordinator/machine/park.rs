@@ -20,6 +20,14 @@ pub(crate) struct Parked {
     pub(crate) reason: Arc<str>,
 }
 
+/// What the name of a signal begins with that rules.
+const RULING: &str = "ruling:";
+
+/// Says whether a signal rules about a task.
+pub(crate) fn is_ruling(signal: &str) -> bool {
+    signal.starts_with(RULING)
+}
+
 impl RunMachine {
     /// The process that may begin an attempt, or has begun it, where that was written down first.
     pub(crate) fn grantee(&self, task: TaskId, attempt: Attempt) -> Option<&Holder> {
@@ -50,10 +58,12 @@ impl RunMachine {
         Some(self.parked(task)?.since.saturating_add(limit))
     }
 
-    /// The name of the signal that rules about the present attempt of a task.
+    /// The name of the signal that rules about a task which is parked, and was so often before: whoever ruled then knew
+    /// nothing of what has happened since.
     pub(crate) fn ruling_signal(&self, task: TaskId) -> Arc<str> {
         let attempt = self.scheduler.attempt(task);
-        format!("ruling:{attempt}:{}", self.path(task)).into()
+        let times = self.times_parked.get(&task).copied().unwrap_or(0);
+        format!("{RULING}{attempt}.{times}:{}", self.path(task)).into()
     }
 
     /// What a parked task comes to when its time is over.
@@ -126,6 +136,7 @@ impl RunMachine {
         if self.is_current(task, attempt) {
             let reason = Arc::clone(reason);
             self.parked.insert(task, Parked { since, reason });
+            *self.times_parked.entry(task).or_default() += 1;
         }
     }
 
