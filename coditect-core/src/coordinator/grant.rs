@@ -101,21 +101,20 @@ impl Owner {
             return;
         };
         let class = active.machine.class(task);
-        if !active.flights.contains_key(&task) {
-            // It was in no queue that is known.
-            let mut state = Claim::new(Arc::clone(&holding.incarnation), holding.lease(), self.now);
-            state.granted = Some(claim);
-            let flight = Flight {
-                attempt: attempt.attempt,
-                class,
-                place: Place::Claimed(state),
-                since: self.now,
-            };
-            active.flights.insert(task, flight);
-        }
         let until = self.now.saturating_add(holding.lease());
-        let mut held = Claim::new(Arc::clone(&holding.incarnation), holding.lease(), until);
-        held.granted = Some(claim);
+        let held = || {
+            let mut held = Claim::new(Arc::clone(&holding.incarnation), holding.lease(), until);
+            held.granted = Some(claim);
+            held
+        };
+        // One that was parked, or in no queue that is known.
+        active.flights.entry(task).or_insert_with(|| Flight {
+            attempt: attempt.attempt,
+            class,
+            place: Place::Claimed(held()),
+            since: self.now,
+        });
+        let held = held();
         self.give_to_worker(run, attempt, held);
     }
 
