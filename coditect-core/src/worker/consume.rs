@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_bus::{Consumer, Delivery, ErrorKind, QueueName, QueueSpec, Subscription};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -15,7 +16,7 @@ use super::request::request;
 use super::stand_in::{stand_in, subscription};
 use super::task::task;
 use crate::error::Error;
-use crate::wire;
+use crate::wire::{self, TaskMessage};
 
 /// How long a worker waits before it subscribes again to a queue that ended under it.
 pub(super) const RESUBSCRIBE: Duration = Duration::from_millis(200);
@@ -64,6 +65,9 @@ pub(super) async fn consume(
     let Offer { hosted, capability } = offer;
     let guard = hosted.guard(capability);
     let mut narrow = false;
+    // As many as it is delivered at once: while there is none, more may wait for what is being settled.
+    let room = hosted.card.concurrency().saturating_add(1);
+    let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
     let patience = match worker.services.ports.bus.capabilities().max_hold {
         Some(longest) => PATIENCE.min(longest / 4),
         None => PATIENCE,
@@ -106,12 +110,17 @@ pub(super) async fn consume(
         let delivery = match consumer.try_recv() {
             Some(delivery) => Some(delivery),
             None => {
-                let _idle = hosted.lull(capability).begin();
+                let nothing_waits = async {
+                    let _room = room.acquire().await;
+                    let _idle = hosted.lull(capability).begin();
+                    std::future::pending().await
+                };
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
                     () = guard.turned(!narrow) => continue,
                     delivery = consumer.recv() => delivery,
+                    never = nothing_waits => never,
                 }
             }
         };
@@ -136,7 +145,11 @@ pub(super) async fn consume(
         };
         let worker = Arc::clone(&worker);
         let attempts = worker.attempts.clone();
-        attempts.spawn(async move { handle(worker, delivery, slot).await });
+        let settled = Arc::clone(&room).try_acquire_owned();
+        attempts.spawn(async move {
+            handle(worker, delivery, slot).await;
+            drop(settled);
+        });
     }
 }
 
@@ -200,7 +213,7 @@ async fn resubscribe(
 
 pub(super) async fn handle(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     match delivery.envelope().header(wire::KIND) {
-        Some("task") => task(worker, delivery, slot).await,
+        _ if TaskMessage::is_in(delivery.envelope()) => task(worker, delivery, slot).await,
         Some("request") => request(worker, delivery, slot).await,
         other => {
             let reason = format!("an envelope of kind {other:?} does not belong into this queue");
