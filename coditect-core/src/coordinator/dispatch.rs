@@ -113,10 +113,10 @@ impl Owner {
     fn room(&self, class: Class, level: usize) -> Room {
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
-        if mode != Dispatch::Bus {
-            if let Some((slot, who)) = self.slot(class, level) {
-                return Room::Slot(slot, who);
-            }
+        if mode != Dispatch::Bus
+            && let Some((slot, who)) = self.slot(class, level)
+        {
+            return Room::Slot(slot, who);
         }
         let stays = mode == Dispatch::LocalOnly && state.has_local();
         if stays || self.outbox.is_full() {

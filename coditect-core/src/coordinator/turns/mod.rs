@@ -152,7 +152,9 @@ impl<R: Copy> Turns<R> {
             line.insert(behind, tenant);
         }
         queue.turn = behind;
-        self.forget_idle(&turn.tenant);
+        if queue.runs.is_empty() {
+            self.forget_idle(&turn.tenant);
+        }
         stays.then_some(behind)
     }
 
@@ -196,7 +198,9 @@ impl<R: Copy> Turns<R> {
         known.outside = before.saturating_sub(1);
         self.outside -= usize::from(before == 1);
         known.change_line(before, self.window, &mut self.levels);
-        self.forget_idle(tenant);
+        if known.outside == 0 {
+            self.forget_idle(tenant);
+        }
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -49,11 +49,14 @@ fn who() -> impl Strategy<Value = Who> {
     prop_oneof![Just(Who::New), Just(Who::Open), Just(Who::All)]
 }
 
+/// A tenant, and its runs with their tickets.
+type Waiting = (usize, Vec<(Ticket, u32)>);
+
 /// The same by lists.
 #[derive(Default)]
 struct Model {
-    /// The tenants of each level in the order of their turns, and their runs with their tickets.
-    levels: [Vec<(usize, Vec<(Ticket, u32)>)>; LEVELS],
+    /// The tenants of each level in the order of their turns.
+    levels: [Vec<Waiting>; LEVELS],
     outside: [usize; TENANTS.len()],
 }
 
@@ -85,7 +88,7 @@ impl Model {
         level.retain(|(_, runs)| !runs.is_empty());
     }
 
-    fn to_the_back(&mut self, level: usize, tenant: usize) {
+    fn put_behind(&mut self, level: usize, tenant: usize) {
         let level = &mut self.levels[level];
         if let Some(index) = level.iter().position(|(known, _)| *known == tenant) {
             let known = level.remove(index);
@@ -126,7 +129,7 @@ proptest! {
                     }
                     model.remove(level, tenant, ticket);
                     if used {
-                        model.to_the_back(level, tenant);
+                        model.put_behind(level, tenant);
                     }
                 }
                 Step::Remove { number } => {
