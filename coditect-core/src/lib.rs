@@ -55,6 +55,7 @@
 //! | combine many results | [`aggregate`]: ready-made ones and [`ResultAggregator`] |
 //! | say how a task is run: priority, timeout, retries | [`PlanBuilder::configure`] with [`TaskSettings`] |
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
+//! | have something done later | [`Submit::start_at`] |
 //! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |

@@ -27,6 +27,7 @@ mod renew;
 mod replay;
 mod route;
 mod scope;
+mod start;
 mod sweep;
 mod timer;
 mod unserved;

@@ -7,6 +7,7 @@ mod limits;
 mod report;
 mod spec;
 mod submit;
+mod submitter;
 mod waiting;
 
 pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
@@ -15,5 +16,5 @@ pub use self::limits::RunLimits;
 pub use self::report::{RunReport, TaskReport};
 pub(crate) use self::spec::{Parent, RunSpec, RunTerms};
 pub use self::submit::Submit;
-pub(crate) use self::submit::{PreparedRuns, SubmitOptions, Submitter};
+pub(crate) use self::submitter::{Deadline, PreparedRuns, SubmitOptions, Submitter};
 pub use self::waiting::Waiting;

@@ -17,6 +17,9 @@ use crate::{Attempt, TaskId, Timestamp};
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind<'a> {
     Started,
+    Rescheduled {
+        start_at: Timestamp,
+    },
     Dispatched {
         task: TaskId,
         attempt: Attempt,
@@ -121,6 +124,9 @@ impl<'a> Kind<'a> {
         let text = |text: &'a Arc<str>| Cow::Borrowed(&**text);
         match kind {
             RecordKind::Started => Self::Started,
+            RecordKind::Rescheduled { start_at } => Self::Rescheduled {
+                start_at: *start_at,
+            },
             RecordKind::Dispatched {
                 task,
                 attempt,
@@ -230,6 +236,7 @@ impl<'a> Kind<'a> {
     pub(super) fn into_kind(self, within: &Bytes) -> Result<(RecordKind, Option<BlobRef>)> {
         let kind = match self {
             Self::Started => RecordKind::Started,
+            Self::Rescheduled { start_at } => RecordKind::Rescheduled { start_at },
             Self::Dispatched {
                 task,
                 attempt,
