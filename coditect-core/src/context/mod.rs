@@ -34,7 +34,7 @@ use crate::agent::AgentError;
 use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
-use crate::run::Submitter;
+use crate::run::{Occasion, Submitter};
 use crate::worker::{Hosted, RateGate, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
@@ -92,6 +92,8 @@ pub(crate) struct ScopeFields {
     pub(crate) tenant: Arc<str>,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) depth: u32,
+    /// The occurrence of a schedule that the run is for.
+    pub(crate) occasion: Option<Occasion>,
 }
 
 impl RunScope {
@@ -176,6 +178,12 @@ impl TaskContext {
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.inner.scope.fields().tenant
+    }
+
+    /// The occurrence of a [schedule](crate::Submit::on_schedule) for which the run was submitted, if one has.
+    #[must_use]
+    pub fn occasion(&self) -> Option<&Occasion> {
+        self.inner.scope.fields().occasion.as_ref()
     }
 
     /// A key that all attempts of the task share and no other task has: what makes effects outside

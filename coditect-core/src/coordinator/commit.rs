@@ -229,6 +229,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            occasion: fields.occasion.clone(),
             trace: fields.trace.clone(),
             input,
         };

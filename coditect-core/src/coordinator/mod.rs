@@ -26,6 +26,7 @@ mod record;
 mod renew;
 mod replay;
 mod route;
+mod schedule;
 mod scope;
 mod start;
 mod sweep;

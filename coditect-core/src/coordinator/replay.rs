@@ -52,6 +52,7 @@ impl Owner {
             tenant: Arc::clone(&submission.tenant),
             trace: terms.trace(),
             depth,
+            occasion: terms.occasion.clone(),
         });
         let mut active = ActiveRun::new(
             machine,

@@ -16,6 +16,7 @@ use super::handle::RunHandle;
 use super::submitter::{Deadline, Start, SubmitOptions, Submitter};
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::schedule::{NewSchedule, Timing};
 
 /// A run about to be submitted; awaiting it submits it.
 ///
@@ -146,6 +147,51 @@ impl<O> Submit<O> {
     pub fn limits(mut self, limits: RunLimits) -> Self {
         self.options.limits = limits;
         self
+    }
+
+    /// Makes a schedule of it: a run of this is submitted for every time that the timing names.
+    ///
+    /// Whoever coordinates submits them, exactly one for each occurrence, under a key of its own; the run's labels
+    /// ([`Occasion`](crate::Occasion)) and its tasks' [context](crate::TaskContext::occasion) say which one it is for. Everything else that was said of the run
+    /// holds for each of them; a deadline counts from when it is submitted. To make a schedule that is there already and does the same changes nothing,
+    /// so that every start of a program may do it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use coditect_core::prelude::*;
+    /// use coditect_core::{Missed, Overlap, Timing};
+    ///
+    /// const REPORT: Call<String, ()> = Call::new("report");
+    ///
+    /// async fn report(context: TaskContext, team: String) -> Result<(), AgentError> {
+    ///     let night = context.occasion().map(|occasion| occasion.nominal());
+    ///     println!("{team}: {night:?}");
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// let runtime = Runtime::builder().agent(agent("report", report)).start().await?;
+    /// let nightly = runtime
+    ///     .submit(&REPORT, "all".to_owned())
+    ///     .tenant("acme")
+    ///     .on_schedule("nightly-report", Timing::cron("30 2 * * *").with_zone("Europe/Berlin"))
+    ///     .missed(Missed::Last)
+    ///     .overlap(Overlap::Skip)
+    ///     .await?;
+    /// assert!(nightly.info().await?.next.is_some());
+    ///
+    /// let run = nightly.trigger().await?;
+    /// runtime.attach::<()>(run).result().await?;
+    /// nightly.pause("nobody reads it").await?;
+    /// assert_eq!(nightly.info().await?.next, None);
+    /// nightly.delete().await?;
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn on_schedule(self, name: impl Into<String>, timing: Timing) -> NewSchedule<O> {
+        NewSchedule::new(self.submitter, self.plan, self.options, name.into(), timing)
     }
 
     /// Makes the run part of a trace that began elsewhere.

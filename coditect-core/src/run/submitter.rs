@@ -76,6 +76,14 @@ impl Start {
 }
 
 impl Deadline {
+    /// How long a run may take that has no instant to end at.
+    pub(crate) fn span(self) -> Option<Duration> {
+        match self {
+            Self::At(_) => None,
+            Self::Within(span) => Some(span),
+        }
+    }
+
     pub(crate) fn of_start(self, start: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
@@ -106,12 +114,7 @@ impl Submitter {
         plan: Plan<O>,
         options: SubmitOptions,
     ) -> Result<RunHandle<O>, Error> {
-        if self.prepared.is_none() && self.ports.private.is_some() {
-            return Err(Error::invalid(
-                "this runtime only works and keeps its journal to itself, so nobody would carry the run out; \
-                 give it the state of its coordinators, or leave `worker_only` out",
-            ));
-        }
+        self.check_carried()?;
         let plan = self.check(plan, &options.limits)?;
         let now = self.ports.clock.now();
         let start_at = options.start.and_then(|start| start.later_than(now));
@@ -158,6 +161,17 @@ impl Submitter {
                 .and_then(|prepared| prepared.take(run));
         }
         Ok(RunHandle::new(submitted?.run, Arc::clone(&self.ports)))
+    }
+
+    /// Checks that somebody may carry out what is submitted.
+    pub(crate) fn check_carried(&self) -> Result<(), Error> {
+        if self.prepared.is_none() && self.ports.private.is_some() {
+            return Err(Error::invalid(
+                "this runtime only works and keeps its journal to itself, so nobody would carry the run out; \
+                 give it the state of its coordinators, or leave `worker_only` out",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks a plan as far as this process can.
