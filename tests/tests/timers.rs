@@ -1,7 +1,11 @@
 //! What is to happen later: runs that wait for their start, and schedules.
 
+#[path = "timers/overlap.rs"]
+mod overlap;
 #[path = "timers/recurring.rs"]
 mod recurring;
+#[path = "timers/several.rs"]
+mod several;
 #[path = "timers/start.rs"]
 mod start;
 #[path = "timers/stores.rs"]

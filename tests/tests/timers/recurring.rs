@@ -1,7 +1,7 @@
 //! Schedules in one process, or several that share their memory.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use coditect_core::prelude::*;
 use coditect_core::{
@@ -9,34 +9,34 @@ use coditect_core::{
     ScheduleFilter, ScheduleInfo, ScheduleState, Timing,
 };
 
-use crate::stage::{Count, Gate, Notes, Shared};
-use crate::stores::{Clock, Clocked, Dies, Dying};
+use crate::stage::{Notes, Shared};
+use crate::stores::{Clock, clocked};
 use crate::{NOTE, Wall, note, within};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Between occurrences.
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Ports with the clock of paused time.
-fn ports(wall: &Wall) -> Shared {
+pub(crate) fn ports(wall: &Wall) -> Shared {
     let shared = Shared::new();
-    let store = Clocked::new(Arc::clone(shared.store()), &Clock::Wall(*wall));
+    let store = clocked(Arc::clone(shared.store()), &Clock::Wall(*wall));
     shared.with_store(store)
 }
 
-async fn start(wall: &Wall, shared: &Shared, agent: impl Agent) -> Runtime {
+pub(crate) async fn start(wall: &Wall, shared: &Shared, agent: impl Agent) -> Runtime {
     static SEEDS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let seed = SEEDS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     let builder: RuntimeBuilder = wall.set(shared.runtime(), seed);
     builder.agent(agent).start().await.expect("it starts")
 }
 
-fn minutely() -> Timing {
+pub(crate) fn minutely() -> Timing {
     Timing::cron("* * * * *").with_zone("Europe/Berlin")
 }
 
 /// The runs of a schedule, the oldest occurrence first.
-async fn runs(runtime: &Runtime, name: &str) -> Vec<RunSummary> {
+pub(crate) async fn runs(runtime: &Runtime, name: &str) -> Vec<RunSummary> {
     let filter = RunFilter {
         label: Some((Occasion::SCHEDULE.to_owned(), name.to_owned())),
         ..RunFilter::default()
@@ -47,13 +47,13 @@ async fn runs(runtime: &Runtime, name: &str) -> Vec<RunSummary> {
 }
 
 /// Which occurrences of a schedule had a run.
-async fn nominals(runtime: &Runtime, name: &str) -> Vec<String> {
+pub(crate) async fn nominals(runtime: &Runtime, name: &str) -> Vec<String> {
     let runs = runs(runtime, name).await;
     let nominal = |run: RunSummary| run.labels[Occasion::NOMINAL].clone();
     runs.into_iter().map(nominal).collect()
 }
 
-async fn info(schedule: &Schedule) -> ScheduleInfo {
+pub(crate) async fn info(schedule: &Schedule) -> ScheduleInfo {
     schedule.info().await.expect("it is known")
 }
 
@@ -68,18 +68,6 @@ fn occasions(wall: &Wall, notes: &Notes<(String, u64)>) -> impl Agent + use<> {
         assert!(late.expect("not before") < SECOND);
         notes.push((occasion.schedule().to_owned(), since.as_secs()));
         async move { Ok::<_, AgentError>(x) }
-    })
-}
-
-/// An agent that waits at a gate.
-fn held(gate: &Gate) -> impl Agent + use<> {
-    let gate = gate.clone();
-    agent("note", move |x: u64| {
-        let gate = gate.clone();
-        async move {
-            gate.pass().await;
-            Ok::<_, AgentError>(x)
-        }
     })
 }
 
@@ -321,185 +309,4 @@ async fn what_cannot_be_a_schedule_is_refused_when_it_is_made() -> Result<(), Er
         ErrorKind::Closed
     );
     Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_occurrence_waits_for_the_run_before_it_and_no_longer() -> Result<(), Error> {
-    let (wall, gate) = (Wall::new(), Gate::new());
-    let runtime = start(&wall, &ports(&wall), held(&gate)).await;
-    let submit = runtime.submit(&NOTE, 7).on_schedule("one", minutely());
-    let schedule = submit.overlap(Overlap::Buffer(1)).await?;
-    tokio::time::sleep(3 * MINUTE + SECOND).await;
-    gate.arrived(1).await;
-    let known = info(&schedule).await;
-    assert_eq!((known.fired, known.overlapped), (1, 1));
-    assert_eq!(known.waiting, [wall.origin + 2 * MINUTE]);
-    let before = wall.now();
-    gate.open(1);
-    gate.arrived(1).await;
-    let waited = wall.now().duration_since(before).expect("later");
-    assert!(
-        waited < SECOND,
-        "the next one comes when it has ended, and not {waited:?} later"
-    );
-    gate.open(9);
-    tokio::time::sleep(MINUTE).await;
-    let expected = [1, 2, 4].map(|minute| format!("2026-01-01T00:0{minute}:00Z"));
-    assert_eq!(nominals(&runtime, "one").await, expected);
-    runtime.shutdown().await
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_occurrence_is_left_out_or_replaces_or_comes_beside_a_run_that_goes_on()
--> Result<(), Error> {
-    for (overlap, expected) in [
-        (Overlap::Skip, vec![(1, RunState::Running)]),
-        (
-            Overlap::CancelPrevious,
-            vec![
-                (1, RunState::Cancelled),
-                (2, RunState::Cancelled),
-                (3, RunState::Running),
-            ],
-        ),
-        (
-            Overlap::Allow,
-            vec![
-                (1, RunState::Running),
-                (2, RunState::Running),
-                (3, RunState::Running),
-            ],
-        ),
-    ] {
-        let (wall, gate) = (Wall::new(), Gate::new());
-        let runtime = start(&wall, &ports(&wall), held(&gate)).await;
-        let submit = runtime.submit(&NOTE, 7).on_schedule("one", minutely());
-        submit.overlap(overlap).await?;
-        tokio::time::sleep(3 * MINUTE + SECOND).await;
-        let runs = runs(&runtime, "one").await;
-        let states = runs.iter().map(|run| {
-            let minute = run.labels[Occasion::NOMINAL][14..16]
-                .parse()
-                .expect("a minute");
-            (minute, run.state)
-        });
-        assert_eq!(states.collect::<Vec<_>>(), expected, "{overlap:?}");
-        gate.open(9);
-        runtime.shutdown().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn runs_have_a_deadline_that_counts_from_their_submission() -> Result<(), Error> {
-    let (wall, gate) = (Wall::new(), Gate::new());
-    let runtime = start(&wall, &ports(&wall), held(&gate)).await;
-    let submit = runtime.submit(&NOTE, 7).deadline(20 * SECOND);
-    submit.on_schedule("one", minutely()).await?;
-    tokio::time::sleep(2 * MINUTE + 30 * SECOND).await;
-    let runs = runs(&runtime, "one").await;
-    assert_eq!(runs.len(), 2);
-    for run in &runs {
-        let ended = SystemTime::from(run.settled_at.expect("its deadline has passed"));
-        let after = ended
-            .duration_since(run.submitted_at.into())
-            .expect("later");
-        // A handler is told to stop a little before.
-        assert!((15 * SECOND..21 * SECOND).contains(&after), "{after:?}");
-    }
-    gate.open(9);
-    runtime.shutdown().await
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_several_coordinators_one_submits_and_another_goes_on() -> Result<(), Error> {
-    let (wall, count) = (Wall::new(), Count::default());
-    let shared = ports(&wall).with_partitions(4);
-    let tally = |count: &Count| {
-        let count = count.clone();
-        agent("note", move |x: u64| {
-            count.add();
-            async move { Ok::<_, AgentError>(x) }
-        })
-    };
-    let worker = wall.set(shared.runtime(), 1_000).worker_only();
-    let worker = worker.agent(tally(&count)).start().await?;
-    for number in 0..6 {
-        let submit = worker.submit(&NOTE, number);
-        submit
-            .on_schedule(format!("s-{number}"), minutely())
-            .await?;
-    }
-    let mut nodes = Vec::new();
-    for seed in 0..3 {
-        nodes.push(wall.set(shared.runtime(), 2_000 + seed).start().await?);
-    }
-    for _ in 0..2 {
-        tokio::time::sleep(2 * MINUTE).await;
-        // One leaves; the others take its schedules over.
-        nodes.remove(0).shutdown().await?;
-    }
-    tokio::time::sleep(2 * MINUTE + SECOND).await;
-    let expected = [1, 2, 3, 4, 5, 6].map(|minute| format!("2026-01-01T00:0{minute}:00Z"));
-    for number in 0..6 {
-        assert_eq!(
-            nominals(&worker, &format!("s-{number}")).await,
-            expected,
-            "s-{number}"
-        );
-    }
-    assert_eq!(count.get(), 36);
-    nodes.remove(0).shutdown().await?;
-    worker.shutdown().await
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_owner_that_dies_in_the_middle_leaves_one_run_of_the_occurrence() -> Result<(), Error> {
-    for dies in [Dies::Before, Dies::After] {
-        let (wall, notes) = (Wall::new(), Notes::new());
-        let shared = ports(&wall);
-        let dying = Dying::new(&shared.journal, dies);
-        let doomed = shared.clone().with_journal(dying.clone());
-        let first = start(&wall, &doomed, note(&notes)).await;
-        first
-            .submit(&NOTE, 7)
-            .on_schedule("one", minutely())
-            .await?;
-        let died = within(dying.died.acquire()).await;
-        died.expect("never closed").forget();
-        let second = start(&wall, &shared, note(&notes)).await;
-        tokio::time::sleep(MINUTE + SECOND).await;
-        let expected = ["2026-01-01T00:01:00Z", "2026-01-01T00:02:00Z"];
-        assert_eq!(nominals(&second, "one").await, expected, "{dies:?}");
-        assert_eq!(notes.all(), [7, 7], "{dies:?}");
-        let known = info(&second.schedule("one")).await;
-        assert_eq!((known.fired, known.recent.len()), (2, 2), "{dies:?}");
-        drop(first);
-        second.shutdown().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_triggered_by_a_process_that_dies_is_submitted_all_the_same() -> Result<(), Error>
-{
-    let (wall, notes) = (Wall::new(), Notes::new());
-    let shared = ports(&wall);
-    let dying = Dying::new(&shared.journal, Dies::Before);
-    let doomed = shared.clone().with_journal(dying.clone());
-    let worker = wall.set(doomed.runtime(), 77).worker_only().start().await?;
-    let schedule = worker
-        .submit(&NOTE, 7)
-        .on_schedule("one", minutely())
-        .await?;
-    tokio::select! {
-        _ = schedule.trigger() => panic!("it dies"),
-        died = dying.died.acquire() => died.expect("never closed").forget(),
-    }
-    let second = start(&wall, &shared, note(&notes)).await;
-    tokio::time::sleep(SECOND).await;
-    assert_eq!(nominals(&second, "one").await, ["2026-01-01T00:00:00Z"]);
-    assert_eq!(notes.all(), [7]);
-    drop(worker);
-    second.shutdown().await
 }

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::Wall;
 
 /// A store that tells another time.
-pub(crate) struct Clocked {
+struct Clocked {
     inner: Arc<dyn StateStore>,
     clock: Clock,
 }
@@ -55,11 +55,10 @@ impl Clock {
     }
 }
 
-impl Clocked {
-    pub(crate) fn new(inner: Arc<dyn StateStore>, clock: &Clock) -> Arc<dyn StateStore> {
-        let clock = clock.clone();
-        Arc::new(Self { inner, clock })
-    }
+/// The same store with another clock.
+pub(crate) fn clocked(inner: Arc<dyn StateStore>, clock: &Clock) -> Arc<dyn StateStore> {
+    let clock = clock.clone();
+    Arc::new(Clocked { inner, clock })
 }
 
 impl fmt::Debug for Clocked {

@@ -12,7 +12,7 @@ use coditect_core::{Error, Missed, Occasion, Overlap, RunFilter, RunState, Timin
 use coditect_harness::{Redis, required};
 
 use crate::stage::Notes;
-use crate::stores::{Clock, Clocked};
+use crate::stores::{Clock, clocked};
 use crate::{HOUR, NOTE, again, note, soon};
 
 const LEASE: Duration = Duration::from_millis(300);
@@ -101,7 +101,7 @@ async fn process(place: &Place, clock: &Clock, notes: &Notes<u64>) -> Runtime {
     let journal = StoreJournal::open(Arc::clone(&store), config).await;
     let journal: Arc<dyn RunJournal> = Arc::new(journal.expect("it opens"));
     let builder = Runtime::builder()
-        .state((journal, Clocked::new(store, clock)))
+        .state((journal, clocked(store, clock)))
         .leases(LEASE, LEASE)
         .agent(note(notes));
     builder.start().await.expect("it starts")

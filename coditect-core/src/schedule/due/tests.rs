@@ -52,7 +52,6 @@ impl Subject {
             .state
             .pending
             .iter()
-            .cloned()
             .map(|it| (it.clone(), it.run))
             .collect();
         self.state.submitted(&done);

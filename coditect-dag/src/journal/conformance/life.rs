@@ -136,7 +136,7 @@ pub async fn r18_a_run_that_starts_later_is_listed_as_scheduled(subject: Subject
             ..RunFilter::default()
         };
         let listed = subject.other.list(filter).await.expect("runs are listed");
-        assert_eq!(listed, [summary.clone()]);
+        assert_eq!(listed.first(), Some(&summary));
         summary
     };
     let summary = known().await;
