@@ -4,6 +4,7 @@ mod belonging;
 mod charge;
 mod child;
 mod health;
+mod occasion;
 mod progress;
 mod sibling;
 mod slot;
@@ -178,12 +179,6 @@ impl TaskContext {
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.inner.scope.fields().tenant
-    }
-
-    /// The occurrence of a [schedule](crate::Submit::on_schedule) for which the run was submitted, if one has.
-    #[must_use]
-    pub fn occasion(&self) -> Option<&Occasion> {
-        self.inner.scope.fields().occasion.as_ref()
     }
 
     /// A key that all attempts of the task share and no other task has: what makes effects outside
