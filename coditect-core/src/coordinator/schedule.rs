@@ -1,6 +1,5 @@
 //! Looks after the schedules of a partition, beside its owner's loop.
 
-mod time;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -16,10 +15,9 @@ use rustc_hash::FxHashSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::time::Time;
 use super::Shared;
-use crate::error::Error;
-use crate::schedule::{Book, Calendar, Definition, State, book};
+use crate::error::{Error, ErrorKind};
+use crate::schedule::{Book, Calendar, Definition, State};
 
 /// How long it sleeps at most, so that a clock that has jumped is noticed.
 const NAP: Duration = Duration::from_secs(30);
@@ -33,8 +31,7 @@ pub(super) fn start(
     lost: &CancellationToken,
 ) {
     let keeper = Keeper {
-        book: book(&shared.ports),
-        time: Time::default(),
+        book: Book::new(&shared.ports),
         shared: Arc::clone(shared),
         lease: lease.lock().clone(),
         kept: BTreeMap::new(),
@@ -58,7 +55,6 @@ pub(super) fn start(
 struct Keeper {
     shared: Arc<Shared>,
     book: Book,
-    time: Time,
     lease: PartitionLease,
     kept: BTreeMap<String, Kept>,
     /// Runs for whose end an occurrence waits.
@@ -133,12 +129,16 @@ impl Keeper {
     }
 
     async fn read(&mut self, name: &str, mark: Bytes) -> Result<(), Error> {
-        let Some((definition, state)) = self.book.read(name).await? else {
-            self.kept.remove(name);
-            return Ok(());
-        };
-        match definition.calendar() {
-            Ok(calendar) => {
+        let rows = self.book.read(name).await;
+        let read = rows.and_then(|rows| match rows {
+            Some((definition, state)) => {
+                let calendar = definition.calendar()?;
+                Ok(Some((definition, calendar, state)))
+            }
+            None => Ok(None),
+        });
+        match read {
+            Ok(Some((definition, calendar, state))) => {
                 let kept = Kept {
                     definition,
                     calendar,
@@ -149,14 +149,17 @@ impl Keeper {
                 };
                 self.kept.insert(name.to_owned(), kept);
             }
+            Ok(None) => drop(self.kept.remove(name)),
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+            // The others go on.
             Err(error) => {
+                self.kept.remove(name);
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
                     schedule = name,
                     error,
                     "the schedule cannot be understood here"
                 );
-                self.kept.remove(name);
             }
         }
         Ok(())
@@ -165,7 +168,7 @@ impl Keeper {
     /// How long it is until the next turn; none where nothing is to come.
     async fn nap(&mut self) -> Option<Duration> {
         let wake = self.kept.values().filter_map(|kept| kept.wake).min()?;
-        let now = self.time.now(&self.book).await;
+        let now = self.book.now().await;
         let left = now.map_or(AGAIN, |now| wake.saturating_since(now));
         Some(left.min(NAP))
     }

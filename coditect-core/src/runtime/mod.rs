@@ -34,7 +34,7 @@ use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
 use crate::run::{RunHandle, Submit, Submitter};
-use crate::schedule::{self, Schedule, ScheduleFilter, ScheduleInfo};
+use crate::schedule::{self, Book, Schedule, ScheduleFilter, ScheduleInfo};
 use crate::worker::Worker;
 
 /// Runs agents, and the runs in which they work together.
@@ -211,7 +211,7 @@ impl Runtime {
     ///
     /// It only reads.
     pub async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>, Error> {
-        let book = schedule::book(self.inner.submitter.ports());
+        let book = Book::new(self.inner.submitter.ports());
         schedule::list(&book, &filter).await
     }
 

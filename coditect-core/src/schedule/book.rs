@@ -12,8 +12,10 @@ use coditect_state::{
 
 use uuid::Uuid;
 
+use super::clock::CalendarClock;
 use super::row::{Definition, Keys, State, home};
 use crate::error::{Error, ErrorKind};
+use crate::ports::Ports;
 
 /// How many bytes a definition may have, so that it fits into every store.
 const LARGEST: usize = 64 << 10;
@@ -24,6 +26,7 @@ const PAGE: usize = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Book {
     store: Arc<dyn StateStore>,
+    clock: Arc<CalendarClock>,
     partitions: PartitionCount,
     keys: Keys,
 }
@@ -42,21 +45,18 @@ pub(crate) enum Stepped {
 type Result<T> = std::result::Result<T, coditect_state::Error>;
 
 impl Book {
-    pub(crate) fn new(store: Arc<dyn StateStore>, partitions: PartitionCount) -> Self {
+    pub(crate) fn new(ports: &Ports) -> Self {
         Self {
-            store,
-            partitions,
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.calendar),
+            partitions: ports.journal.partitions(),
             keys: Keys::new(),
         }
     }
 
+    /// The time by which occurrences come.
     pub(crate) async fn now(&self) -> std::result::Result<Timestamp, Error> {
-        Ok(self.store.now().await?.into())
-    }
-
-    /// Says whether the store's clock is that of a server.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.store.capabilities().shared
+        self.clock.now(&*self.store).await
     }
 
     /// Makes a schedule, or changes it where that was asked for. One that does the same stays as it is.

@@ -63,7 +63,9 @@ impl Calendar {
         if let Rhythm::Cron(expression) = &timing.rhythm
             && calendar.next(Timestamp::EPOCH).is_none()
         {
-            let text = format!("the cron expression `{expression}` names no time at all");
+            let text = format!(
+                "the cron expression `{expression}` names no time at all, or none within its bounds"
+            );
             return Err(Error::invalid(text));
         }
         Ok(calendar)

@@ -34,7 +34,7 @@ impl Schedule {
     }
 
     pub(super) fn book(&self) -> Book {
-        book(&self.ports)
+        Book::new(&self.ports)
     }
 
     /// The name.
@@ -123,11 +123,6 @@ impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Schedule").field(&self.name).finish()
     }
-}
-
-/// The schedules of a runtime.
-pub(crate) fn book(ports: &Ports) -> Book {
-    Book::new(Arc::clone(&ports.store), ports.journal.partitions())
 }
 
 /// What nothing was ever marked with.

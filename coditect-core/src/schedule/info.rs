@@ -92,7 +92,8 @@ impl ScheduleInfo {
         let goes_on = match (&state.paused, next) {
             (Some(reason), _) => ScheduleState::Paused(reason.clone()),
             (None, Some(_)) => ScheduleState::Active,
-            (None, None) => ScheduleState::Ended,
+            (None, None) if state.waiting.is_empty() => ScheduleState::Ended,
+            (None, None) => ScheduleState::Active,
         };
         let run = |occurrence: &Occurrence| ScheduledRun {
             run: occurrence.run,

@@ -6,6 +6,7 @@
 mod book;
 mod builder;
 mod calendar;
+mod clock;
 mod due;
 mod handle;
 mod info;
@@ -18,8 +19,8 @@ mod timing;
 pub(crate) use self::book::{Book, Stepped};
 pub use self::builder::NewSchedule;
 pub(crate) use self::calendar::Calendar;
+pub(crate) use self::clock::CalendarClock;
 pub use self::handle::Schedule;
-pub(crate) use self::handle::book;
 pub use self::info::{ScheduleFilter, ScheduleInfo, ScheduleState, ScheduledRun};
 pub(crate) use self::list::list;
 pub use self::policy::{Missed, Overlap};

@@ -2,6 +2,8 @@
 
 use coditect_core::Error;
 use coditect_core::prelude::*;
+use coditect_core::state::key::Subspace;
+use coditect_core::state::{StateStoreExt, TransactionExt, Tx};
 
 use crate::recurring::{MINUTE, SECOND, info, minutely, nominals, ports, start};
 use crate::stage::{Count, Notes};
@@ -99,4 +101,27 @@ async fn what_was_triggered_by_a_process_that_dies_is_submitted_all_the_same() -
     assert_eq!(notes.all(), [7]);
     drop(worker);
     second.shutdown().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_cannot_be_read_holds_up_no_other() -> Result<(), Error> {
+    let (wall, notes) = (Wall::new(), Notes::new());
+    let shared = ports(&wall).with_partitions(1);
+    let runtime = start(&wall, &shared, note(&notes)).await;
+    for name in ["bad", "good"] {
+        runtime
+            .submit(&NOTE, 7)
+            .on_schedule(name, minutely())
+            .await?;
+    }
+    let key = &Subspace::new(&("schedule",)).pack(&("definition", "bad"));
+    let spoil = |mut tx: Tx| async move { tx.set_json(key, &"of a later release") };
+    runtime.store().transact(spoil).await?;
+    runtime.shutdown().await?;
+    let next = start(&wall, &shared, note(&notes)).await;
+    tokio::time::sleep(MINUTE + SECOND).await;
+    assert_eq!(nominals(&next, "good").await, ["2026-01-01T00:01:00Z"]);
+    assert!(next.schedule("bad").info().await.is_err());
+    assert!(next.schedule("bad").delete().await?, "it can be got rid of");
+    next.shutdown().await
 }

@@ -21,7 +21,7 @@ impl Keeper {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let now = match self.time.now(&self.book).await {
+        let now = match self.book.now().await {
             Ok(now) => now,
             Err(error) => {
                 self.complain(&error);

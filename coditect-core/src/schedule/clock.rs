@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use coditect_dag::Timestamp;
+use coditect_state::StateStore;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::schedule::Book;
 
 /// A difference between the machine's clocks that is none.
 const SLACK: Duration = Duration::from_secs(60);
@@ -16,30 +17,32 @@ const SLACK: Duration = Duration::from_secs(60);
 /// A store within this process goes on with the monotonic clock, which stands still while the machine is suspended. The
 /// calendar does not: what the wall clock has gained on the monotonic one is added.
 #[derive(Debug)]
-pub(super) struct Time {
+pub(crate) struct CalendarClock {
     started: (SystemTime, Instant),
-    gained: Duration,
+    gained: Mutex<Duration>,
 }
 
-impl Default for Time {
+impl Default for CalendarClock {
     fn default() -> Self {
         Self {
             started: (SystemTime::now(), Instant::now()),
-            gained: Duration::ZERO,
+            gained: Mutex::default(),
         }
     }
 }
 
-impl Time {
-    pub(super) async fn now(&mut self, book: &Book) -> Result<Timestamp, Error> {
-        let now = book.now().await?;
-        if book.is_shared() {
+impl CalendarClock {
+    pub(super) async fn now(&self, store: &dyn StateStore) -> Result<Timestamp, Error> {
+        let now = Timestamp::from(store.now().await?);
+        if store.capabilities().shared {
+            // A server is not suspended with this machine.
             return Ok(now);
         }
         let (wall, monotonic) = self.started;
         let passed = SystemTime::now().duration_since(wall).unwrap_or_default();
-        self.gained = gained(self.gained, passed, monotonic.elapsed());
-        Ok(now.saturating_add(self.gained))
+        let mut kept = self.gained.lock();
+        *kept = gained(*kept, passed, monotonic.elapsed());
+        Ok(now.saturating_add(*kept))
     }
 }
 
