@@ -39,7 +39,8 @@ async fn starts_when_its_process_is_gone(state: &str) -> Result<(), Error> {
     let (run, later) = ids;
     // Nothing is given back, as if it had been killed.
     drop(first);
-    assert_eq!(notes.all().len(), 10);
+    let early = notes.all().into_iter().filter(|x| *x < 10).count();
+    assert_eq!(early, 0, "their time has not come");
 
     let second = again(|| on(2, origin + 2 * HOUR)).await?;
     assert_eq!(soon(second.attach::<u64>(run).result()).await?, 1);
