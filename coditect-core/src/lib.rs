@@ -44,7 +44,8 @@
 //! At-least-once execution, at most one accepted completion per task, exactly one state transition in
 //! the store; nothing acknowledged is ever lost. A handler may therefore be called twice for one task,
 //! and what it does outside should be [idempotent](TaskContext::idempotency_key) or wrapped in
-//! [`TaskContext::once`].
+//! [`TaskContext::once`]. One that says that its tasks are [irreversible](EffectClass::Irreversible) is never begun a second
+//! time by itself: where nobody knows what became of it, somebody is asked.
 //!
 //! # Where to begin
 //!
@@ -56,6 +57,7 @@
 //! | say how a task is run: priority, timeout, retries | [`PlanBuilder::configure`] with [`TaskSettings`] |
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
 //! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
+//! | have done once what must not be done twice | [`EffectClass`], [`Parking`], [`RunHandle::rule`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |
 //! | set a process up and end it in peace | [`RuntimeBuilder`], [`Runtime::shutdown_on_signal`] |
