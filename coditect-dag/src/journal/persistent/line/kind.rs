@@ -90,6 +90,11 @@ pub(super) enum Kind<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
         input: Option<Payload<'a>>,
     },
+    Aimed {
+        task: TaskId,
+        #[serde(borrow)]
+        to: Cow<'a, str>,
+    },
     Retried,
     Paused {
         #[serde(borrow)]
@@ -205,6 +210,10 @@ impl<'a> Kind<'a> {
             RecordKind::Redriven { task, input } => Self::Redriven {
                 task: *task,
                 input: input.as_ref().map(content),
+            },
+            RecordKind::Aimed { task, to } => Self::Aimed {
+                task: *task,
+                to: text(to),
             },
             RecordKind::Retried => Self::Retried,
             RecordKind::Paused { reason } => Self::Paused {
@@ -332,6 +341,10 @@ impl<'a> Kind<'a> {
                 let input = Some(input);
                 return Ok((RecordKind::Redriven { task, input }, blob));
             }
+            Self::Aimed { task, to } => RecordKind::Aimed {
+                task,
+                to: owned(to),
+            },
             Self::Retried => RecordKind::Retried,
             Self::Paused { reason } => RecordKind::Paused {
                 reason: owned(reason),
