@@ -14,3 +14,7 @@ mod budget;
 mod dead_letters;
 #[path = "resilience/rate.rs"]
 mod rate;
+#[path = "resilience/redrive.rs"]
+mod redrive;
+#[path = "resilience/set_aside.rs"]
+mod set_aside;

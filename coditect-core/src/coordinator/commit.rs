@@ -173,7 +173,9 @@ impl Owner {
             Ok(input) => input,
             Err(failure) => return self.refuse(run, task, attempt, failure),
         };
+        let by = slot.hosted().performer(machine.requirement(task));
         self.shared.worker.launch(LocalJob {
+            by,
             scope: active.scope.clone(),
             run,
             task,
@@ -245,6 +247,7 @@ impl Owner {
             run,
             task,
             attempt,
+            by: None,
             ended: Ended::failed(failure),
         });
         self.wake.notify_one();

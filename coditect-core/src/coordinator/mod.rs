@@ -23,6 +23,7 @@ mod outputs;
 mod owner;
 mod publisher;
 mod record;
+mod redrive;
 mod renew;
 mod replay;
 mod route;
@@ -51,6 +52,7 @@ pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
+use crate::redrive::Redrives;
 use crate::run::PreparedRuns;
 use crate::worker::Worker;
 
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Option<Arc<Routes>>,
     /// What pays for retries.
     pub(crate) budgets: Budgets,
+    /// When tasks that have failed are put back by themselves.
+    pub(crate) redrives: Redrives,
     /// How agents are checked, where others see what is found.
     pub(crate) check: Option<CheckPolicy>,
     pub(crate) catalogue: AggregatorCatalogue,

@@ -65,6 +65,7 @@ impl Owner {
             run,
             task,
             attempt,
+            by,
             ended,
         } = outcome;
         let Some(active) = self.runs.get(&run) else {
@@ -127,9 +128,12 @@ impl Owner {
                 );
             }
             Ended::Failed {
-                failure,
+                mut failure,
                 retry_after,
-            } => self.fail(run, task, attempt, &failure, retry_after),
+            } => {
+                failure.by = by;
+                self.fail(run, task, attempt, &failure, retry_after);
+            }
         }
         Fate::Done
     }
@@ -151,7 +155,7 @@ impl Owner {
             (true, None) => Classification::Retry,
         };
         let tries = Tries {
-            made: active.machine.scheduler().failures(task) + 1,
+            made: active.machine.failures(task) + 1,
             elapsed: self
                 .now
                 .saturating_since(active.machine.first_dispatched(task)),
@@ -162,16 +166,22 @@ impl Owner {
             .machine
             .retry_policy(task)
             .decide(class, tries, random);
-        let retry_at = match verdict {
-            Verdict::Retry { delay, .. } => Some(self.now.saturating_add(delay)),
-            Verdict::Return | Verdict::GiveUp(_) => None,
+        let (delay, failure) = match verdict {
+            Verdict::Retry { delay, .. } => (Some(delay), encode_failure(failure)),
+            Verdict::Return | Verdict::GiveUp(_) => {
+                match self.redrives_itself(run, task, failure) {
+                    Some((delay, failure)) => (Some(delay), failure),
+                    None => (None, encode_failure(failure)),
+                }
+            }
         };
+        let retry_at = delay.map(|delay| self.now.saturating_add(delay));
         self.must(
             run,
             RecordKind::Failed {
                 task,
                 attempt,
-                failure: encode_failure(failure),
+                failure,
                 retry_at,
             },
         );

@@ -270,6 +270,7 @@ impl RuntimeBuilder {
         check_spans(&settings, &hosted)?;
         let routes = self.discovery.routes()?;
         let budgets = self.resilience.budgets()?;
+        let redrives = self.resilience.redrives()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
         let ((journal, store), private) = self
@@ -332,6 +333,7 @@ impl RuntimeBuilder {
                 listeners,
                 routes: routes.clone(),
                 budgets,
+                redrives,
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,

@@ -25,7 +25,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 pub use self::builder::RuntimeBuilder;
-pub use self::dead_letters::{DeadLetters, SetAside, SetAsideKind, SetAsidePage};
+pub use self::dead_letters::{
+    DeadLetters, Redrive, Redriven, SetAside, SetAsideCursor, SetAsideFilter, SetAsideKind,
+    SetAsidePage,
+};
 pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};

@@ -36,6 +36,8 @@ pub(crate) const REQUIREMENT: &str = "coditect-requirement";
 pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
 pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
+/// The id of the message, or the attempt, that was set aside and that this one follows.
+pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
 /// How often something was passed on to a consumer of another version.
 pub(crate) const ROUNDS: &str = "coditect-rounds";
 

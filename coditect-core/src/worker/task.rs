@@ -16,6 +16,7 @@ use super::local::attempt_span;
 use super::pass_on::pass_on;
 use super::report::Told;
 use super::running::AttemptName;
+use crate::agent::Performer;
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome, TaskMessage};
@@ -69,6 +70,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         deadline: message.deadline.map(|at| clock.instant(at)),
         ..worker.bounds()
     };
+    let by = hosted.performer(&message.requirement);
     let (leave, meter) = slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {
@@ -90,7 +92,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
     let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
     let (attempted, hold) = worker.hold(&name, delivery, work).await;
     drop(context.release_slot());
-    worker.end(&hosted, &name, attempted, hold).await;
+    worker.end(&hosted, &name, by, attempted, hold).await;
 }
 
 fn nobody_asks(name: &AttemptName) -> String {
@@ -129,6 +131,7 @@ impl Worker {
         self: &Arc<Self>,
         hosted: &Hosted,
         name: &AttemptName,
+        by: Option<Arc<Performer>>,
         attempted: Attempted,
         hold: Hold,
     ) {
@@ -142,6 +145,7 @@ impl Worker {
                 .is_some_and(|own| delivery.queue() == own)
         };
         let outcome = |ended| Outcome {
+            by,
             run: name.attempt.run,
             task: name.attempt.task,
             attempt: name.attempt.attempt,

@@ -4,6 +4,7 @@ mod event;
 mod explain;
 mod inspect;
 mod life;
+mod redrive;
 mod reopen;
 mod wait;
 
@@ -22,6 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::event::schedule;
 pub(crate) use self::explain::decode_failure;
 use self::explain::explain;
+use self::redrive::Redriven;
 pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
@@ -77,6 +79,10 @@ pub(crate) struct RunMachine {
     priorities: FxHashMap<TaskId, Priority>,
     /// What tasks are given that is not what their plan says.
     inputs: FxHashMap<TaskId, Bytes>,
+    /// Whom tasks are to be done by that are not to be done by whom their plan says.
+    aims: FxHashMap<TaskId, (Requirement, Class)>,
+    /// Tasks that were set aside, and put back.
+    redriven: FxHashMap<TaskId, Redriven>,
     /// What signals have brought, by their names.
     signals: FxHashMap<Arc<str>, Bytes>,
     /// Since when tasks wait for signals.
@@ -127,6 +133,8 @@ impl RunMachine {
             run_span: None,
             priorities: FxHashMap::default(),
             inputs: FxHashMap::default(),
+            aims: FxHashMap::default(),
+            redriven: FxHashMap::default(),
             signals: FxHashMap::default(),
             waiting: FxHashMap::default(),
             by_person: FxHashSet::default(),
