@@ -77,6 +77,7 @@ mod orchestrator;
 mod plan;
 mod ports;
 pub mod prelude;
+mod quarantine;
 mod redrive;
 mod run;
 mod runtime;
@@ -104,6 +105,7 @@ pub use crate::plan::{
     TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;
+pub use crate::quarantine::Quarantined;
 pub use crate::redrive::RedrivePolicy;
 pub use crate::run::{
     EventStream, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit, TaskInfo,

@@ -231,6 +231,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            avoid: self.avoided(run, task, &class.requirement),
             trace: fields.trace.clone(),
             input,
         };

@@ -81,7 +81,10 @@ impl Owner {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
             return Fate::Done;
         }
-        match self.land(run, task).map(|flight| flight.place) {
+        let mut flight = self.land(run, task);
+        let probe = flight.as_mut().and_then(|flight| flight.probe.take());
+        self.told_quarantines(by.as_deref(), &ended, probe);
+        match flight.map(|flight| flight.place) {
             // A copy of the attempt that a former owner had handed out was faster.
             Some(Place::Local(copy)) if from_bus => copy.cancel(),
             Some(mut place) => Self::tell_policy(&mut place, went(&ended)),
@@ -168,12 +171,7 @@ impl Owner {
             .decide(class, tries, random);
         let (delay, failure) = match verdict {
             Verdict::Retry { delay, .. } => (Some(delay), encode_failure(failure)),
-            Verdict::Return | Verdict::GiveUp(_) => {
-                match self.redrives_itself(run, task, failure) {
-                    Some((delay, failure)) => (Some(delay), failure),
-                    None => (None, encode_failure(failure)),
-                }
-            }
+            Verdict::Return | Verdict::GiveUp(_) => self.after_all(run, task, failure),
         };
         let retry_at = delay.map(|delay| self.now.saturating_add(delay));
         self.must(

@@ -11,36 +11,66 @@ use super::record::encode_failure;
 use crate::agent::encode_output;
 use crate::failure::Failure;
 
-/// A failure as its record keeps it that is followed by a redrive rather than a retry.
+/// A failure as its record keeps it that is followed by something else than a retry.
 #[derive(Serialize)]
 struct SetAside<'a> {
     #[serde(flatten)]
     failure: &'a Failure,
-    redrive: u32,
+    #[serde(flatten)]
+    mark: Mark,
 }
 
-/// What is read of it beside the failure.
-#[derive(Deserialize)]
-struct Mark {
-    #[serde(default)]
-    redrive: Option<u32>,
+/// What is kept beside the failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// The number of the redrive that follows, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redrive: Option<u32>,
+    /// Whether the failure is not to count, as its agent is held for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) spared: bool,
 }
 
-/// Writes a failure down with the number of the redrive that follows it, from 1.
-fn encode(failure: &Failure, redrive: u32) -> Bytes {
-    let kept = SetAside { failure, redrive };
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Writes a failure down with what follows it.
+fn encode(failure: &Failure, mark: Mark) -> Bytes {
+    let kept = SetAside { failure, mark };
     encode_output(&kept).unwrap_or_else(|_| encode_failure(failure))
 }
 
-/// The number of the redrive that follows a failure, where one does.
-pub(super) fn redrive_of(failure: &[u8]) -> Option<u32> {
-    let mark: Mark = serde_json::from_slice(failure).ok()?;
-    mark.redrive
+/// What follows a failure, as it was written down.
+pub(super) fn mark_of(failure: &[u8]) -> Mark {
+    serde_json::from_slice(failure).unwrap_or_default()
 }
 
 impl Owner {
+    /// After how long a task is tried again that its retry policy gives up, and how its failure is written down: where its agent
+    /// is held for it, it is not spent; otherwise it may be put back by itself.
+    pub(super) fn after_all(
+        &self,
+        run: RunId,
+        task: TaskId,
+        failure: &Failure,
+    ) -> (Option<Duration>, Bytes) {
+        if let Some(delay) = self.spared(failure) {
+            let mark = Mark {
+                spared: true,
+                ..Mark::default()
+            };
+            return (Some(delay), encode(failure, mark));
+        }
+        match self.redrives_itself(run, task, failure) {
+            Some((delay, failure)) => (Some(delay), failure),
+            None => (None, encode_failure(failure)),
+        }
+    }
+
     /// After how long a task that has failed for good is put back by itself, and how that is written down.
-    pub(super) fn redrives_itself(
+    fn redrives_itself(
         &self,
         run: RunId,
         task: TaskId,
@@ -62,7 +92,11 @@ impl Owner {
             ?delay,
             "a task has failed and was set aside; it is put back by itself"
         );
-        Some((delay, encode(failure, number)))
+        let mark = Mark {
+            redrive: Some(number),
+            ..Mark::default()
+        };
+        Some((delay, encode(failure, mark)))
     }
 }
 
@@ -73,13 +107,18 @@ mod tests {
     use crate::failure::FailureKind;
 
     #[test]
-    fn a_failure_is_read_with_and_without_the_redrive_that_follows_it() {
+    fn a_failure_is_read_with_and_without_what_follows_it() {
         let mut failure = Failure::new(FailureKind::Timeout, "too slow");
         failure.chain.push("the disk".to_owned());
-        let kept = encode(&failure, 3);
-        assert_eq!(redrive_of(&kept), Some(3));
-        assert_eq!(decode_failure(&kept), failure);
-        assert_eq!(redrive_of(&encode_failure(&failure)), None);
-        assert_eq!(redrive_of(b"no json"), None);
+        for (redrive, spared) in [(Some(3), false), (None, true), (None, false)] {
+            let mark = Mark { redrive, spared };
+            let kept = encode(&failure, mark);
+            assert_eq!(
+                (mark_of(&kept), decode_failure(&kept)),
+                (mark, failure.clone())
+            );
+        }
+        assert_eq!(mark_of(&encode_failure(&failure)), Mark::default());
+        assert_eq!(mark_of(b"no json"), Mark::default());
     }
 }

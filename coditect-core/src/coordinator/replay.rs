@@ -208,6 +208,7 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
+                probe: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
@@ -248,6 +249,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            probe: None,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

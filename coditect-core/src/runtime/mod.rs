@@ -5,6 +5,7 @@ mod archive;
 mod builder;
 mod dead_letters;
 mod discovery;
+mod quarantine;
 mod request;
 mod resilience;
 mod shutdown;
@@ -36,6 +37,7 @@ pub use self::source::{BusSource, RegistrySource, StateSource};
 use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
+use crate::quarantine::Quarantines;
 use crate::run::{RunHandle, Submit, Submitter};
 use crate::worker::Worker;
 
@@ -72,6 +74,8 @@ struct Inner {
     worker: Arc<Worker>,
     coordinator: Option<Coordinator>,
     view: View,
+    /// What is held, where this process coordinates.
+    quarantines: Option<Arc<Quarantines>>,
     /// Capabilities whose requests go to chosen instances, where there are some.
     routes: Option<Arc<Routes>>,
     requester: OnceCell<Requester>,

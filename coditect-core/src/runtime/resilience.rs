@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coditect_registry::CapabilityName;
-use coditect_resilience::{Breaker, BudgetPolicy};
+use coditect_resilience::{Breaker, BudgetPolicy, QuarantinePolicy};
 
 use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
@@ -22,6 +22,10 @@ pub(super) struct Resilience {
     redrives: Vec<(String, Option<RedrivePolicy>)>,
     /// The same for those that were not named.
     redrive: Option<RedrivePolicy>,
+    /// Capabilities as they were named, and when their agents are held.
+    pub(super) quarantines: Vec<(String, Option<QuarantinePolicy>)>,
+    /// The same for those that were not named.
+    pub(super) quarantine: Option<QuarantinePolicy>,
 }
 
 impl Resilience {

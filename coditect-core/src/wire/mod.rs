@@ -38,6 +38,8 @@ pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
 /// The id of the message, or the attempt, that was set aside and that this one follows.
 pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
+/// Whom a task is not for, as `agent/capability@version`, separated by commas.
+pub(crate) const AVOID: &str = "coditect-avoid";
 /// How often something was passed on to a consumer of another version.
 pub(crate) const ROUNDS: &str = "coditect-rounds";
 

@@ -11,9 +11,10 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, DEADLINE, DEPTH, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
+    ATTEMPT, AVOID, DEADLINE, DEPTH, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
     required, trace_of, with_trace,
 };
+use crate::agent::Performer;
 use crate::error::Error;
 
 /// A task as it is published to the queue of its capability.
@@ -31,6 +32,8 @@ pub(crate) struct TaskMessage {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) depth: u32,
+    /// Whom it is not for.
+    pub(crate) avoid: Option<String>,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) input: Bytes,
 }
@@ -71,7 +74,16 @@ impl TaskMessage {
                 .with_header(DEADLINE, deadline.as_millis().to_string())
                 .with_expires_at(deadline.into());
         }
+        if let Some(avoid) = self.avoid {
+            envelope = envelope.with_header(AVOID, avoid);
+        }
         with_trace(envelope, self.trace.as_ref())
+    }
+
+    /// Says whether somebody else is to do it.
+    pub(crate) fn avoids(&self, by: &Performer) -> bool {
+        let avoided = self.avoid.as_deref();
+        avoided.is_some_and(|avoided| avoided.split(',').any(|one| one == by.to_string()))
     }
 
     /// Reads a task; what is wrong with it is the reason to reject it.
@@ -91,6 +103,7 @@ impl TaskMessage {
             timeout: optional(envelope, TIMEOUT)?.map(Duration::from_millis),
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
+            avoid: envelope.header(AVOID).map(str::to_owned),
             trace: trace_of(envelope),
             input: envelope.payload().clone(),
         })

@@ -31,7 +31,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         }
     };
     let name = AttemptName {
-        owner: message.outcomes,
+        owner: message.outcomes.clone(),
         attempt: AttemptId {
             run: message.run,
             task: message.task,
@@ -44,7 +44,12 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
     if worker.tellers.is_gone(&name.owner) {
         return settle(delivery.reject(nobody_asks(&name))).await;
     }
-    if !slot.hosted().offers(&message.requirement) {
+    let by = slot.hosted().performer(&message.requirement);
+    let wrong = match &by {
+        Some(by) => message.avoids(by),
+        None => true,
+    };
+    if wrong {
         return pass_on(&worker, delivery).await;
     }
     let clock = &worker.services.ports.clock;
@@ -70,7 +75,6 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         deadline: message.deadline.map(|at| clock.instant(at)),
         ..worker.bounds()
     };
-    let by = hosted.performer(&message.requirement);
     let (leave, meter) = slot.begin();
     let context = TaskContext::new(ContextParts {
         scope: RunScope::new(ScopeFields {

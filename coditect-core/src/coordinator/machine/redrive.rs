@@ -4,7 +4,7 @@ use coditect_dag::{Attempt, Event, TaskId, TaskState, Timestamp};
 
 use coditect_registry::Requirement;
 
-use super::super::redrive::redrive_of;
+use super::super::redrive::mark_of;
 use super::{Intern, RunMachine};
 
 /// What is known of the redrives of a task.
@@ -35,7 +35,8 @@ impl RunMachine {
     /// The attempt that was set aside before a task was put back; none if it never was.
     pub(crate) fn origin(&self, task: TaskId) -> Option<Attempt> {
         let known = self.redriven.get(&task)?;
-        let follows = known.by_person || self.redrive_at(task).is_none();
+        let was_set_aside = known.origin > Attempt::NONE;
+        let follows = was_set_aside && (known.by_person || self.redrive_at(task).is_none());
         follows.then_some(known.origin)
     }
 
@@ -43,14 +44,20 @@ impl RunMachine {
     pub(crate) fn redrive_at(&self, task: TaskId) -> Option<Timestamp> {
         let known = self.redriven.get(&task)?;
         let waits = !known.by_person
+            && known.by_itself > 0
             && known.origin == self.scheduler.attempt(task)
             && self.scheduler.state(task) == Some(TaskState::Backoff);
         self.scheduler.wake_at(task).filter(|_| waits)
     }
 
-    /// Notes that a redrive follows a failure, if one does.
+    /// Notes what follows a failure, where that is no retry.
     pub(super) fn note_set_aside(&mut self, task: TaskId, attempt: Attempt, failure: &[u8]) {
-        if let Some(number) = redrive_of(failure) {
+        let mark = mark_of(failure);
+        if mark.spared {
+            let known = self.redriven.entry(task).or_default();
+            known.forgiven = known.forgiven.saturating_add(1);
+        }
+        if let Some(number) = mark.redrive {
             let known = Redriven {
                 by_itself: number,
                 origin: attempt,
