@@ -40,6 +40,8 @@ pub enum FailureKind {
     Cancelled,
     /// A task that this one needs did not succeed.
     Upstream,
+    /// An irreversible task was begun, and nobody knows whether it took effect: look before it is done again.
+    OutcomeUnknown,
     /// Somebody was asked to [approve](crate::Approval), and did not.
     Rejected,
 }
@@ -62,6 +64,7 @@ impl FailureKind {
             Self::Cancelled => "cancelled",
             Self::Upstream => "upstream",
             Self::Rejected => "rejected",
+            Self::OutcomeUnknown => "outcome_unknown",
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use coditect_bus::Priority;
 use coditect_dag::journal::RecordKind;
 use coditect_dag::{Class, RunId, TaskId};
-use tokio_util::sync::CancellationToken;
 
 use super::active::{Flight, Place};
 use super::commit::Deferred;
@@ -151,16 +150,20 @@ impl Owner {
             Next::Cleared => return Dispatched::Again,
             Next::None => return Dispatched::Nothing,
         };
-        let Some(active) = self.runs.get_mut(&run) else {
+        let Some(active) = self.runs.get(&run) else {
             return Dispatched::Again;
         };
         let attempt = active.machine.scheduler().attempt(task).next();
+        let irreversible = match &room {
+            Room::Slot(slot, _) => self.is_irreversible(run, task, slot),
+            _ => false,
+        };
         let publish = Deferred::Publish { run, task, attempt };
         let mut tries = None;
         let (place, deferred) = match room {
             Room::Slot(slot, probe) => {
                 tries = probe;
-                let token = CancellationToken::new();
+                let token = self.token(irreversible);
                 let deferred = Deferred::Launch {
                     run,
                     task,
@@ -196,7 +199,9 @@ impl Owner {
             since: self.now,
             probe: tries,
         };
-        active.flights.insert(task, flight);
+        if let Some(active) = self.runs.get_mut(&run) {
+            active.flights.insert(task, flight);
+        }
         self.deferred.push(deferred);
         self.must(
             run,
@@ -206,6 +211,9 @@ impl Owner {
                 incarnation,
             },
         );
+        if irreversible {
+            self.grant_here(run, task, attempt);
+        }
         Dispatched::One
     }
 
@@ -283,7 +291,7 @@ impl Owner {
     /// An attempt is to stop.
     pub(super) fn stop(&mut self, run: RunId, task: TaskId) {
         let Some(flight) = self.land(run, task) else {
-            return;
+            return self.stop_parked(run, task);
         };
         self.deferred.push(match flight.place {
             Place::Local(token) => Deferred::StopLocal(token),

@@ -10,6 +10,7 @@ use coditect_resilience::{Classification, Tries, Verdict};
 use super::active::Place;
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::park::leaves_open;
 use super::record::encode_failure;
 use super::route::went;
 use crate::failure::{Failure, FailureKind};
@@ -81,6 +82,15 @@ impl Owner {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
             return Fate::Done;
         }
+        let granted = active.machine.is_granted(task, attempt);
+        let here = matches!(
+            active.flights.get(&task).map(|flight| &flight.place),
+            Some(Place::Claimed(_))
+        ) && !from_bus;
+        if granted && here {
+            // A copy was set aside; who holds the attempt is heard of.
+            return Fate::Done;
+        }
         let mut flight = self.land(run, task);
         let probe = flight.as_mut().and_then(|flight| flight.probe.take());
         self.told_quarantines(by.as_deref(), &ended, probe);
@@ -116,6 +126,13 @@ impl Owner {
                     Err(failure) => self.fail(run, task, attempt, &failure, None),
                 }
             }
+            Ended::Failed {
+                failure,
+                before_effect,
+                ..
+            } if granted && leaves_open(&failure, before_effect) => {
+                self.park(run, task, attempt, failure.to_string().into());
+            }
             Ended::Failed { failure, .. }
                 if matches!(failure.kind, FailureKind::Cancelled | FailureKind::Lost) =>
             {
@@ -133,6 +150,7 @@ impl Owner {
             Ended::Failed {
                 mut failure,
                 retry_after,
+                ..
             } => {
                 failure.by = by;
                 self.fail(run, task, attempt, &failure, retry_after);

@@ -56,7 +56,15 @@ impl Owner {
         task: TaskId,
         failure: &Failure,
     ) -> (Option<Duration>, Bytes) {
-        if let Some(delay) = self.spared(failure) {
+        let machine = self.runs.get(&run).map(|active| &active.machine);
+        let irreversible = machine
+            .is_some_and(|machine| machine.is_granted(task, machine.scheduler().attempt(task)));
+        let spared = self.spared(failure);
+        if irreversible {
+            // Whether it may be done once more is for a person to say.
+            return (None, encode_failure(failure));
+        }
+        if let Some(delay) = spared {
             let mark = Mark {
                 spared: true,
                 ..Mark::default()

@@ -182,8 +182,10 @@ impl Quarantines {
             entry.example = failure.clone();
             entry.is_kept = false;
             tracing::warn!(%pattern, %failure, "an agent keeps failing in the same way; its work is held");
+            self.note(&board);
+        } else {
+            self.known.store(board.patterns.len(), Ordering::Release);
         }
-        self.note(&board);
         false
     }
 

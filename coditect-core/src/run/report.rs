@@ -67,8 +67,11 @@ pub struct TaskReport {
     /// The attempt that it follows, where it had failed for good and was put back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redriven_from: Option<Attempt>,
-    /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, or
-    /// was cancelled.
+    /// Why nobody knows what became of it, if it is parked and waits for a [ruling](crate::Ruling).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<String>,
+    /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, was ruled
+    /// about, or was cancelled.
     pub by_person: bool,
 }
 
@@ -100,6 +103,7 @@ impl RunReport {
                     parent: machine.scheduler().parent(id),
                     upstream: machine.upstream(id),
                     redriven_from: machine.origin(id),
+                    parked: machine.parked(id).map(|parked| parked.reason.to_string()),
                     by_person: machine.is_by_person(id)
                         || (cancelled && state == TaskState::Cancelled),
                 }
@@ -168,6 +172,7 @@ impl Times {
             }
             RunEventKind::Retrying(info, ..)
             | RunEventKind::Lost(info, _)
+            | RunEventKind::Parked(info, _)
             | RunEventKind::Expanded(info, _)
             | RunEventKind::Settled(info, ..) => {
                 if let Some(since) = self.running.remove(&info.task) {

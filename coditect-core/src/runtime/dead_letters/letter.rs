@@ -101,7 +101,7 @@ impl SetAside {
         let (mut attempts, mut by, mut tenant) = (letter.deliveries, None, None);
         let mut requirement = wire::requirement_of(envelope).ok().flatten();
         let kind = match envelope.header(wire::KIND) {
-            Some("task") => TaskMessage::read(envelope).ok().map(|task| {
+            _ if TaskMessage::is_in(envelope) => TaskMessage::read(envelope).ok().map(|task| {
                 attempts = task.attempt.get();
                 tenant = Some(task.tenant.to_string());
                 requirement = Some(task.requirement);
