@@ -256,3 +256,6 @@ impl Board {
         entry.is_held()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ struct Sick {
 }
 
 impl Sick {
-    fn handle(&self, x: u64) -> impl Future<Output = Result<u64, AgentError>> + Send + 'static {
+    fn handle(&self, x: u64) -> impl Future<Output = Result<u64, AgentError>> + Send + use<> {
         self.calls.add();
         std::future::ready(match self.well.load(Ordering::SeqCst) {
             true => Ok(x),
@@ -36,7 +36,7 @@ impl Sick {
         })
     }
 
-    fn agent(&self, card: &str) -> impl Agent + 'static {
+    fn agent(&self, card: &'static str) -> impl Agent + use<> {
         let sick = self.clone();
         agent(card, move |x: u64| sick.handle(x))
     }
