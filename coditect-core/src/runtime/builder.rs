@@ -325,7 +325,7 @@ impl RuntimeBuilder {
         let chance = &ports.chance;
         let routes =
             (!routes.is_empty()).then(|| Routes::new(view.clone(), routes, chance.randomness()));
-        let quarantines = Quarantines::new(held, ports.clock.clone(), chance.randomness());
+        let quarantines = Quarantines::new(held, ports.clock, chance.randomness());
         let quarantines = Arc::new(quarantines);
         let coordinator = if self.coordinates {
             let listeners =
