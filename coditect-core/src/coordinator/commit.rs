@@ -248,6 +248,7 @@ impl Owner {
                 .min(),
             depth: fields.depth,
             avoid: self.avoided(run, task, &class.requirement),
+            occasion: fields.occasion.clone(),
             effect: settings.effect,
             trace: fields.trace.clone(),
             input,

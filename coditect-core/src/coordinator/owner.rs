@@ -22,7 +22,7 @@ use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, renew, sweep};
+use super::{Shared, renew, schedule, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
@@ -144,6 +144,7 @@ impl Owner {
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
         shared.quarantines.register(&wake);
+        schedule::start(&shared, &lease, &lost);
         let mut owner = Self {
             shared,
             queue,

@@ -42,6 +42,8 @@ pub(crate) const DEPTH: &str = "coditect-depth";
 pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
 /// Whom a task is not for, as `agent/capability@version`, separated by commas.
 pub(crate) const AVOID: &str = "coditect-avoid";
+pub(crate) const SCHEDULE: &str = "coditect-schedule";
+pub(crate) const NOMINAL: &str = "coditect-nominal-ms";
 /// What carrying the task out a second time would do, where its plan says so.
 pub(crate) const EFFECT: &str = "coditect-effect";
 /// How often something was passed on to a consumer of another version.

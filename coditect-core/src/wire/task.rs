@@ -11,12 +11,13 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT,
-    optional, required, trace_of, with_trace,
+    ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE, TASK,
+    TENANT, TIMEOUT, optional, required, trace_of, with_trace,
 };
 use crate::agent::Performer;
 use crate::effect::EffectClass;
 use crate::error::Error;
+use crate::run::Occasion;
 
 /// A task as it is published to the queue of its capability.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct TaskMessage {
     pub(crate) depth: u32,
     /// Whom it is not for.
     pub(crate) avoid: Option<String>,
+    pub(crate) occasion: Option<Occasion>,
     /// What the plan asks for, which its agent may be stricter than.
     pub(crate) effect: Option<EffectClass>,
     pub(crate) trace: Option<TraceContext>,
@@ -99,6 +101,11 @@ impl TaskMessage {
         if let Some(avoid) = self.avoid {
             envelope = envelope.with_header(AVOID, avoid);
         }
+        if let Some(occasion) = self.occasion {
+            envelope = envelope
+                .with_header(SCHEDULE, occasion.schedule.to_string())
+                .with_header(NOMINAL, occasion.nominal.as_millis().to_string());
+        }
         with_trace(envelope, self.trace.as_ref())
     }
 
@@ -130,6 +137,13 @@ impl TaskMessage {
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
             avoid: envelope.header(AVOID).map(str::to_owned),
+            occasion: match optional::<String>(envelope, SCHEDULE)? {
+                Some(schedule) => Some(Occasion {
+                    schedule: schedule.into(),
+                    nominal: Timestamp::from_millis(required(envelope, NOMINAL)?),
+                }),
+                None => None,
+            },
             effect,
             trace: trace_of(envelope),
             input: envelope.payload().clone(),
