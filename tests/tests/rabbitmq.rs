@@ -10,6 +10,8 @@ mod fault;
 mod flow;
 #[path = "rabbitmq/irreversible.rs"]
 mod irreversible;
+#[path = "rabbitmq/letters.rs"]
+mod letters;
 #[path = "rabbitmq/operator.rs"]
 mod operator;
 #[path = "rabbitmq/orphan.rs"]
