@@ -191,7 +191,9 @@ impl Owner {
             Ok(input) => input,
             Err(failure) => return self.refuse(run, task, attempt, failure),
         };
+        let by = slot.hosted().performer(machine.requirement(task));
         self.shared.worker.launch(LocalJob {
+            by,
             scope: active.scope.clone(),
             run,
             task,
@@ -248,6 +250,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            avoid: self.avoided(run, task, &class.requirement),
             occasion: fields.occasion.clone(),
             effect: settings.effect,
             trace: fields.trace.clone(),
@@ -266,6 +269,7 @@ impl Owner {
             run,
             task,
             attempt,
+            by: None,
             ended: Ended::failed(failure),
         });
         self.wake.notify_one();

@@ -9,18 +9,20 @@ use coditect_dag::{Class, RunId, TaskId};
 use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::quarantine::Beside;
 use super::route::{Routed, Way};
 use super::turns::{LEVELS, Who};
 use crate::ports::Dispatch;
+use crate::quarantine::{Pattern, ProbeGuard};
 use crate::wire::AttemptId;
 use crate::worker::Slot;
 
 /// Where the next task of a capability may go.
 enum Room {
     /// For these tenants.
-    Slot(Slot, Who),
+    Slot(Slot, Who, Option<ProbeGuard>),
     Instance(Box<Routed>),
-    Bus,
+    Bus(Option<ProbeGuard>),
     None,
 }
 
@@ -63,6 +65,7 @@ impl Owner {
     /// Priorities take turns over all capabilities, and capabilities of one priority take turns, so that
     /// neither a flood of low tasks nor the order of first use decides who gets a slot.
     pub(super) fn dispatch(&mut self) {
+        self.held_until = None;
         let open = self.classes.all().map(|class| Open {
             class,
             levels: std::array::from_fn(|level| self.classes.get(class).ready.has(level)),
@@ -110,13 +113,20 @@ impl Owner {
         }
     }
 
-    fn room(&self, class: Class, level: usize) -> Room {
+    fn room(&mut self, class: Class, level: usize) -> Room {
+        let held = self
+            .shared
+            .quarantines
+            .held_for(&self.classes.get(class).requirement);
+        if !held.is_empty() {
+            return self.room_beside(class, &held);
+        }
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
         if mode != Dispatch::Bus
             && let Some((slot, who)) = self.slot(class, level)
         {
-            return Room::Slot(slot, who);
+            return Room::Slot(slot, who, None);
         }
         let stays = mode == Dispatch::LocalOnly && state.has_local();
         if stays || self.outbox.is_full() {
@@ -125,7 +135,7 @@ impl Owner {
         match self.way(&state.requirement) {
             Some(Way::Instance(routed)) => Room::Instance(routed),
             Some(Way::Shared) | None => match &state.queue {
-                Some(queue) if self.outbox.has_room(queue) => Room::Bus,
+                Some(queue) if self.outbox.has_room(queue) => Room::Bus(None),
                 _ => Room::None,
             },
             _ => Room::None,
@@ -157,12 +167,28 @@ impl Owner {
         None
     }
 
+    /// Where the next task of a capability may go, some of whose agents are held.
+    fn room_beside(&mut self, class: Class, held: &[Pattern]) -> Room {
+        let state = self.classes.get(class);
+        let mode = self.shared.ports.settings.dispatch;
+        let stays = mode == Dispatch::LocalOnly && state.has_local();
+        let queue = state.queue.as_ref();
+        let on_bus = !stays
+            && !self.outbox.is_full()
+            && queue.is_some_and(|queue| self.outbox.has_room(queue));
+        match self.beside(class, held, on_bus) {
+            Beside::Slot(slot, probe) => Room::Slot(slot, Who::All, probe),
+            Beside::Bus(probe) => Room::Bus(probe),
+            Beside::None => Room::None,
+        }
+    }
+
     /// Dispatches the task of a level whose turn it is.
     fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> Dispatched {
         let who = match room {
             Room::None => return Dispatched::Nothing,
-            Room::Bus => Who::Open,
-            Room::Slot(_, who) => who,
+            Room::Bus(_) => Who::Open,
+            Room::Slot(_, who, _) => who,
             // Bounded by slots.
             Room::Instance(_) => Who::All,
         };
@@ -176,12 +202,14 @@ impl Owner {
         };
         let attempt = active.machine.scheduler().attempt(task).next();
         let irreversible = match &room {
-            Room::Slot(slot, _) => self.is_irreversible(run, task, slot),
+            Room::Slot(slot, ..) => self.is_irreversible(run, task, slot),
             _ => false,
         };
         let publish = Deferred::Publish { run, task, attempt };
+        let mut tries = None;
         let (place, deferred) = match room {
-            Room::Slot(slot, _) => {
+            Room::Slot(slot, _, probe) => {
+                tries = probe;
                 let token = self.token(irreversible);
                 let deferred = Deferred::Launch {
                     run,
@@ -193,7 +221,9 @@ impl Owner {
                 (Place::Local(token), deferred)
             }
             Room::Instance(routed) => (Place::Instance(routed), publish),
-            Room::Bus | Room::None => {
+            Room::None => return Dispatched::Nothing,
+            Room::Bus(probe) => {
+                tries = probe;
                 let state = self.classes.get_mut(class);
                 let Some(queue) = state.queue.clone() else {
                     return Dispatched::Nothing;
@@ -206,11 +236,15 @@ impl Owner {
             Place::Local(_) => Some(self.shared.name.clone()),
             Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => None,
         };
+        if let Some(probe) = &mut tries {
+            probe.begin();
+        }
         let flight = Flight {
             attempt,
             class,
             place,
             since: self.now,
+            probe: tries,
         };
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);

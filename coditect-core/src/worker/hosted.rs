@@ -14,7 +14,7 @@ use super::hungry::Hungry;
 use super::lull::Lull;
 use super::rate::RateGate;
 use super::standing::{Reported, Standing};
-use crate::agent::{AgentCard, ErasedAgent};
+use crate::agent::{AgentCard, ErasedAgent, Performer};
 use crate::error::Error;
 
 /// An agent of this process.
@@ -31,7 +31,9 @@ pub(crate) struct Hosted {
     /// What stands before the calls of each capability, in the same order.
     guards: Vec<Guard>,
     /// Whether anything waits on the bus for each capability, in the same order.
-    lulls: Vec<Lull>,
+    pub(super) lulls: Vec<Lull>,
+    /// What it is called in the outcomes of each capability, in the same order, once it is known which start it is.
+    performers: OnceLock<Box<[Arc<Performer>]>>,
     /// How many handlers wait for others without a slot.
     away: watch::Sender<usize>,
 }
@@ -60,6 +62,7 @@ impl Hosted {
             hungry,
             standing: Standing::default(),
             own_queue: OnceLock::new(),
+            performers: OnceLock::new(),
             away: watch::Sender::new(0),
             card,
             agent,
@@ -84,14 +87,30 @@ impl Hosted {
         best.map(|(index, _)| index)
     }
 
+    /// Says which start of the agent this is.
+    pub(super) fn set_incarnation(&self, incarnation: &Arc<str>) {
+        let performers = self.capabilities.iter().map(|capability| {
+            let (name, version) = (capability.name.clone(), capability.version.clone());
+            Arc::new(Performer::new(
+                self.id.clone(),
+                name,
+                version,
+                Arc::clone(incarnation),
+            ))
+        });
+        // Once, when the worker is made.
+        let _ = self.performers.set(performers.collect());
+    }
+
+    /// Who does work of what is required here.
+    pub(crate) fn performer(&self, requirement: &Requirement) -> Option<Arc<Performer>> {
+        let capability = self.capability_for(requirement)?;
+        Some(Arc::clone(&self.performers.get()?[capability]))
+    }
+
     /// What stands before the calls of a capability.
     pub(crate) fn guard(&self, capability: usize) -> &Guard {
         &self.guards[capability]
-    }
-
-    /// Whether anything waits on the bus for a capability.
-    pub(super) fn lull(&self, capability: usize) -> &Lull {
-        &self.lulls[capability]
     }
 
     pub(super) fn guards(&self) -> impl Iterator<Item = (&Capability, &Guard)> {
@@ -364,11 +383,6 @@ impl Offer {
     /// Has `wake` notified once, when the agent may take the work.
     pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
         self.hosted.notify_free(self.capability, wake);
-    }
-
-    /// Says whether nothing waits for it on the bus; if something may, `wake` is notified once nothing does.
-    pub(crate) fn has_lull(&self, wake: &Arc<Notify>) -> bool {
-        self.hosted.lull(self.capability).is_now(wake)
     }
 
     /// Says whether its breaker holds calls back now.

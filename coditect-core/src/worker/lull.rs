@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::hosted::{Hosted, Offer};
+
 /// Knows whether the consumers of a capability have nothing to take, though there is a slot.
 #[derive(Debug, Default)]
 pub(super) struct Lull {
@@ -52,6 +54,20 @@ impl Lull {
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
         self.0.idle.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Hosted {
+    /// Whether anything waits on the bus for a capability.
+    pub(super) fn lull(&self, capability: usize) -> &Lull {
+        &self.lulls[capability]
+    }
+}
+
+impl Offer {
+    /// Says whether nothing waits for it on the bus; if something may, `wake` is notified once nothing does.
+    pub(crate) fn has_lull(&self, wake: &Arc<Notify>) -> bool {
+        self.hosted.lull(self.capability).is_now(wake)
     }
 }
 
