@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::active::{ActiveRun, Place};
+use super::active::ActiveRun;
 use super::anew::Notices;
 use super::budget::Parked;
 use super::classes::Classes;
@@ -22,7 +22,7 @@ use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, renew, sweep};
+use super::{Shared, leaving, renew, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
@@ -68,22 +68,35 @@ pub(super) struct Owner {
     pub(super) swept: FxHashMap<QueueName, sweep::Suspect>,
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
-    /// Checks the agents as long as this owner does not end.
-    sources: Sources,
+    /// Fires when the partition is to be handed over.
+    pub(super) leave: CancellationToken,
+    /// Since when it is being handed over, from which on nothing is dispatched.
+    pub(super) leaving: Option<Timestamp>,
+    pub(super) sources: Sources,
+}
+
+/// What somebody needs to take a partition, beside its lease.
+pub(super) struct Taking {
+    /// Fires when it is to be handed over to another.
+    pub(super) leave: CancellationToken,
+    /// Told of queues that were found or left, where they are followed.
+    pub(super) followed: Option<watch::Receiver<()>>,
+    /// How many notices of new queues had been heard when somebody else still owned it.
+    pub(super) notices: Option<u64>,
 }
 
 /// Where things that have happened come from.
-struct Sources {
-    local: mpsc::Receiver<Outcome>,
-    bus: Hearing,
+pub(super) struct Sources {
+    pub(super) local: mpsc::Receiver<Outcome>,
+    pub(super) bus: Hearing,
     inbox: Watch,
     finished: mpsc::Receiver<Finished>,
     /// Attempts whose instance could not be reached.
-    returned: mpsc::Receiver<AttemptId>,
+    pub(super) returned: mpsc::Receiver<AttemptId>,
     /// Told of queues that were found or left, where they are followed.
     followed: Option<watch::Receiver<()>>,
     /// Told of queues that lost what they had.
-    anew: Notices,
+    pub(super) anew: Notices,
 }
 
 /// What comes through the partition's queue.
@@ -113,15 +126,42 @@ impl Owner {
     pub(super) async fn take_over(
         shared: Arc<Shared>,
         lease: PartitionLease,
-        followed: Option<watch::Receiver<()>>,
-    ) -> Result<Option<Self>, Error> {
+        taking: Taking,
+    ) -> Result<Self, Error> {
+        let mut owner = match Self::new(Arc::clone(&shared), lease.clone(), taking).await {
+            Ok(owner) => owner,
+            Err(error) => {
+                leaving::return_untouched(&shared, lease).await;
+                return Err(error);
+            }
+        };
+        if let Err(error) = owner.begin().await {
+            owner.return_untouched().await;
+            return Err(error);
+        }
+        owner.dispatch();
+        if owner.commit().await.is_err() {
+            owner.give_back().await;
+            return Err(Error::closed());
+        }
+        Ok(owner)
+    }
+
+    async fn new(
+        shared: Arc<Shared>,
+        lease: PartitionLease,
+        taking: Taking,
+    ) -> Result<Self, Error> {
         let ports = &shared.ports;
-        // Before anything is published that could be lost with its queue.
-        let anew = Notices::new(shared.worker.queues_made_anew());
+        // Before anything is published that could be lost with its queue. What the former owner has handed out counts
+        // as published by this one.
+        let since = taking.notices.filter(|_| lease.follows_hand_over());
+        let (anew, missed) = shared.worker.queues_made_anew(since);
+        let anew = Notices::new(anew, missed);
         let partition = lease.partition();
         let outcomes = ports.outcome_queue(partition)?;
         let queue = outcomes.name().clone();
-        let bus = Hearing::start(&ports.bus, outcomes).await?;
+        let bus = Hearing::start(&ports.bus, outcomes.clone()).await?;
         let inbox = ports.journal.watch_inbox(partition).await?;
         let (outcomes, local) = mpsc::channel(TURN * 4);
         let (finished_sender, finished) = mpsc::channel(TURN);
@@ -141,7 +181,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
-        let mut owner = Self {
+        Ok(Self {
             shared,
             queue,
             lease,
@@ -167,30 +207,24 @@ impl Owner {
             looking: None,
             swept: FxHashMap::default(),
             echo: None,
+            leave: taking.leave,
+            leaving: None,
             sources: Sources {
                 local,
                 bus,
                 inbox,
                 finished,
                 returned,
-                followed,
+                followed: taking.followed,
                 anew,
             },
-        };
-        match owner.begin().await {
-            Ok(()) => Ok(Some(owner)),
-            Err(error) => {
-                owner.give_back().await;
-                Err(error)
-            }
-        }
+        })
     }
 
+    /// Reads what there is to do, and does nothing of it yet.
     async fn begin(&mut self) -> Result<(), Error> {
         self.rebuild().await?;
-        self.read_inbox().await?;
-        self.dispatch();
-        self.commit().await.map_err(|Lost| Error::closed())
+        self.read_inbox().await
     }
 
     /// Carries the partition's runs forward until it is drained or lost.
@@ -217,6 +251,7 @@ impl Owner {
                 () = shared.abort.cancelled() => break,
                 () = self.lost.cancelled() => break,
                 () = shared.drain.cancelled(), if !draining => {}
+                () = self.leave.cancelled(), if self.leaving.is_none() => {}
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
                 (queue, gone) = self.sources.anew.next() => self.publish_again(queue.as_ref(), gone),
@@ -226,7 +261,7 @@ impl Owner {
                 () = self.wake.notified() => woken = true,
                 heard = self.sources.bus.next() => from_bus = Some(heard),
                 _ = self.sources.local.recv_many(&mut local, TURN) => {}
-                () = shared.worker.attempts_ended(), if draining => quiet = true,
+                () = shared.worker.attempts_ended(), if draining && self.leaving.is_none() => quiet = true,
                 () = sleep_until(timer) => {}
             }
             self.now = shared.ports.clock.now();
@@ -275,13 +310,26 @@ impl Owner {
             }
             self.due();
             self.sweep();
-            self.dispatch();
+            if self.leave.is_cancelled() {
+                self.prepare_to_leave();
+            } else {
+                self.dispatch();
+            }
             if woken {
                 self.pass_wake_on();
             }
             let progressed = !self.batch.is_empty();
-            if self.commit().await.is_err() || (quiet && !progressed) {
+            if self.commit().await.is_err() {
                 break;
+            }
+            if quiet && !progressed {
+                if !shared.hands_over {
+                    break;
+                }
+                self.leave.cancel();
+            }
+            if let Some(how) = self.may_leave() {
+                return self.hand_over(how).await;
             }
         }
         self.give_back().await;
@@ -336,32 +384,8 @@ impl Owner {
         let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
         let times = self.timers.next().into_iter().chain(sweep);
+        let times = times.chain(self.leaving.map(|since| self.leaves_by(since)));
         times.chain(self.parked.next).min()
-    }
-
-    async fn give_back(mut self) {
-        self.lost.cancel();
-        // From here on attempts tell the partition's queue; what they told this owner goes there too.
-        self.sources.local.close();
-        while let Ok(outcome) = self.sources.local.try_recv() {
-            self.shared.worker.pass_outcome_on(&self.queue, outcome);
-        }
-        for class in self.classes.all() {
-            for offer in &self.classes.get(class).local {
-                offer.hosted.forget(&self.wake);
-            }
-        }
-        for run in self.runs.values() {
-            for flight in run.flights.values() {
-                if let Place::Local(token) = &flight.place {
-                    token.cancel();
-                }
-            }
-        }
-        let lease = self.lease.lock().clone();
-        // Whoever holds it by now is right; where nobody answers, it ends by itself.
-        let release = self.shared.ports.journal.release(lease);
-        let _ = self.shared.asked_of_store(release).await;
     }
 }
 

@@ -12,7 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
-use super::report::publish_outcome;
 use super::request::{Question, respond};
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
@@ -38,22 +37,11 @@ pub(crate) struct LocalJob {
 }
 
 impl Worker {
-    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told:
-    /// its handler was probably stopped, and the next owner hands the attempt out again.
-    pub(crate) fn pass_outcome_on(self: &Arc<Self>, owner: &QueueName, outcome: Outcome) {
-        if matches!(outcome.ended, Ended::Failed { .. }) {
-            return;
-        }
-        let (worker, owner) = (Arc::clone(self), owner.clone());
-        self.attempts.spawn(async move {
-            publish_outcome(&*worker.services.ports.bus, &owner, &outcome).await;
-        });
-    }
-
     /// Runs a job; its outcome goes to the coordinator's channel, or to the partition's queue if that
     /// coordinator no longer owns the partition.
     ///
-    /// What it was told to stop for is no outcome then: whoever owns the partition hands it out again.
+    /// What it was told to stop for is no outcome then, unless it was handed over with the partition: whoever owns the
+    /// partition hands it out again.
     pub(crate) fn launch(self: &Arc<Self>, mut job: LocalJob) {
         let worker = Arc::clone(self);
         self.attempts.spawn(async move {
@@ -100,10 +88,9 @@ impl Worker {
                 attempt: job.attempt,
                 ended,
             };
-            if let Err(returned) = job.outcomes.send(outcome).await
-                && !given_up
-            {
-                publish_outcome(&*worker.services.ports.bus, &job.owner, &returned.0).await;
+            if let Err(returned) = job.outcomes.send(outcome).await {
+                let tell = worker.tell_next_owner(job.owner, returned.0, given_up, given_up);
+                tell.await;
             }
         });
     }

@@ -7,6 +7,7 @@ mod breaker;
 mod claim;
 mod consume;
 mod control;
+mod handed;
 mod hosted;
 mod hungry;
 mod local;
@@ -28,7 +29,6 @@ use std::time::Duration;
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
 use coditect_resilience::{Breaker, BreakerStore, RateLimitStore, SplitMix};
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,12 +43,13 @@ pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
 use self::claim::Claims;
+use self::handed::Handed;
 use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
 use crate::sharing::{StateBreakerStore, StateRateLimitStore};
-use crate::wire::{Anew, Control};
+use crate::wire::Control;
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -71,8 +72,10 @@ pub(crate) struct Worker {
     claims: Arc<Claims>,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
+    /// What runs here for owners that have handed their partitions over.
+    handed: Handed,
     /// Tells the owners of this process which queues were made anew.
-    anew: broadcast::Sender<Option<Anew>>,
+    anew: anew::Bell,
     default_tenant: Arc<str>,
 }
 
@@ -97,7 +100,8 @@ impl Worker {
             running: Arc::default(),
             claims: Arc::default(),
             tellers: Arc::default(),
-            anew: broadcast::Sender::new(anew::REMEMBERED),
+            handed: Handed::default(),
+            anew: anew::Bell::default(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }
@@ -117,9 +121,7 @@ impl Worker {
         self.tracker.spawn(Arc::clone(self).tend_breakers());
         self.share();
         control::start(self).await?;
-        if self.services.ports.claim_after.is_some() {
-            self.tracker.spawn(Arc::clone(self).heartbeats());
-        }
+        self.tracker.spawn(Arc::clone(self).heartbeats());
         membership::start(self).await
     }
 
