@@ -102,6 +102,26 @@ async fn a_run_on_redis_goes_on_in_the_next_process() -> Result<(), Error> {
     goes_on_where_it_was(&redis.url()).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_is_free_as_soon_as_its_runtime_has_ended_and_is_dropped() -> Result<(), Error> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("runs.redb");
+    let url = format!("file:{}", path.display());
+    let (gate, calls) = (Gate::new(), Count::default());
+    gate.open(10 * STEPS as usize);
+    for _ in 0..10 {
+        let runtime = on(&url).agent(step(&gate, &calls)).start().await?;
+        let run = runtime.submit_plan(chain_of_steps()?).await?;
+        within(run.result()).await?;
+        drop(run);
+        within(runtime.shutdown()).await?;
+        drop(runtime);
+        let file = std::fs::File::open(&path).expect("the file");
+        file.try_lock().expect("nobody has it any more");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_in_use_or_cannot_be_opened_is_told_with_its_name() -> Result<(), Error> {
     let folder = tempfile::tempdir().expect("a folder");

@@ -66,25 +66,53 @@ pub(super) async fn follow(
     let changes = store.watch(&key).await?;
     let hint = Hint::new();
     let watch = hint.watch();
-    let task = tokio::spawn(hand_on(store, key, changes, hint));
+    // The watch keeps nothing open: who drops it may open the store's file again at once, though the task has not ended.
+    let task = tokio::spawn(hand_on(Arc::downgrade(&store), key, changes, hint));
     Ok((watch, AbortOnDropHandle::new(task)))
 }
 
 /// Hints at every change; what may have been missed while there was no watch is hinted at as well.
-async fn hand_on(store: Arc<dyn StateStore>, key: Bytes, mut changes: StoreWatch, hint: Hint) {
+async fn hand_on(store: Weak<dyn StateStore>, key: Bytes, mut changes: StoreWatch, hint: Hint) {
     loop {
         while changes.changed().await.is_ok() {
             hint.notify();
         }
         let mut wait = AGAIN.0;
         changes = loop {
+            let Some(store) = store.upgrade() else {
+                return;
+            };
             match store.watch(&key).await {
                 Ok(changes) => break changes,
                 Err(error) => tracing::debug!(%error, "a watch cannot be registered again yet"),
             }
+            drop(store);
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN.1);
         };
         hint.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coditect_state::MemoryStore;
+
+    use super::*;
+    use crate::journal::{RunJournal, StoreJournalConfig};
+
+    #[tokio::test]
+    async fn a_watch_that_is_dropped_keeps_no_store() {
+        let store = Arc::new(MemoryStore::new());
+        let weak = Arc::downgrade(&store);
+        let journal = StoreJournal::open(store, StoreJournalConfig::default()).await;
+        let journal = journal.unwrap();
+        let watches = (
+            journal.watch(RunId::new()).await.unwrap(),
+            journal.watch_inbox(Partition::new(0)).await.unwrap(),
+        );
+        drop((watches, journal));
+        // Nothing was awaited since, so the tasks behind the watches have not ended.
+        assert!(weak.upgrade().is_none());
     }
 }
