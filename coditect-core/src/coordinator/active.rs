@@ -35,6 +35,8 @@ pub(super) struct Flight {
     pub(super) place: Place,
     /// When it was handed out, by this owner.
     pub(super) since: Timestamp,
+    /// Whether its record says where it is, if it is on the bus.
+    pub(super) is_recorded: bool,
 }
 
 /// Where an attempt runs.

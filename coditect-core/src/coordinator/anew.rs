@@ -6,7 +6,7 @@ use coditect_bus::QueueName;
 use coditect_dag::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::active::{Flight, Place};
@@ -58,6 +58,18 @@ impl Notices {
     /// Says whether nothing was told that is still gathered.
     pub(super) fn is_quiet(&self) -> bool {
         self.gathered.is_empty() && self.heard.is_empty()
+    }
+
+    /// Takes all that was told until now, as what follows is for the next owner to gather.
+    pub(super) fn take(&mut self) -> Vec<(Option<QueueName>, Gone)> {
+        loop {
+            match self.heard.try_recv() {
+                Ok(notice) => self.take_in(notice),
+                Err(TryRecvError::Lagged(_)) => self.take_in(None),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        self.gathered.drain().collect()
     }
 
     fn take_in(&mut self, notice: Option<Anew>) {

@@ -154,13 +154,15 @@ impl Owner {
         };
         let incarnation = match &place {
             Place::Local(_) => Some(self.shared.name.clone()),
-            Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => None,
+            Place::Instance(routed) => Some(routed.incarnation()),
+            Place::Bus(_) | Place::Claimed(_) => None,
         };
         let flight = Flight {
             attempt,
             class,
             place,
             since: self.now,
+            is_recorded: true,
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);

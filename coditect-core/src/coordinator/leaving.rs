@@ -6,25 +6,28 @@ use coditect_dag::Timestamp;
 use coditect_dag::journal::{PartitionLease, RecordKind};
 
 use super::Shared;
-use super::active::{ActiveRun, Place};
+use super::active::{ActiveRun, Flight, Place};
 use super::owner::Owner;
 use crate::wire::AttemptId;
 
 /// What the next owner finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
-    /// Every open attempt is with a worker or on the bus, or is routed and handed out again by whoever takes over.
+    /// Every open attempt was handed out, and the journal says where to.
     InOrder,
-    /// Nobody knows which of them are.
+    /// It does not, and they are handed out again.
     InNeed,
 }
 
 impl Owner {
-    /// Dispatches no more, and waits for what is under way to the bus.
+    /// Dispatches no more, and brings what has to be on the bus on its way there.
     pub(super) fn prepare_to_leave(&mut self) {
         if self.leaving.is_none() {
             self.leaving = Some(self.now);
             self.outbox.wake_when_idle();
+        }
+        for (queue, gone) in self.sources.anew.take() {
+            self.publish_again(queue.as_ref(), gone);
         }
     }
 
@@ -36,36 +39,35 @@ impl Owner {
     /// Says whether the partition can be left now, and how.
     pub(super) fn may_leave(&mut self) -> Option<Left> {
         let since = self.leaving?;
-        let late = self.now >= self.leaves_by(since) || self.shared.drain.is_cancelled();
+        let late = self.now >= self.leaves_by(since);
         // In this order: what the publisher could not deliver is returned before it is idle.
         let is_settled = self.outbox.is_idle()
             && self.sources.returned.is_empty()
             && self.sources.anew.is_quiet()
             && self.refused.is_empty()
             && self.stopping.is_empty();
-        match (is_settled, self.now >= self.leaves_by(since)) {
-            (true, _) if late || !self.has_routed() => Some(match self.has_handed_out_all() {
-                true => Left::InOrder,
-                false => Left::InNeed,
-            }),
-            (_, true) => Some(Left::InNeed),
-            _ => None,
+        if is_settled && self.is_all_recorded() {
+            return Some(Left::InOrder);
         }
+        // What is on the bus can be given up at once when the process is to end.
+        let hurries = is_settled && self.shared.drain.is_cancelled();
+        (late || hurries).then_some(Left::InNeed)
     }
 
-    /// Says whether instances that were chosen have attempts, which the next owner would choose anew.
-    fn has_routed(&self) -> bool {
-        let flights = self.runs.values().flat_map(|run| run.flights.values());
-        let mut places = flights.map(|flight| &flight.place);
-        places.any(|place| matches!(place, Place::Instance(_)))
-    }
-
-    fn has_handed_out_all(&self) -> bool {
-        let flies = |run: &ActiveRun| {
-            let mut open = run.machine.open_attempts();
-            open.all(|(task, _)| run.flights.contains_key(&task))
+    /// Says whether the journal has all that the next owner needs to know of what was handed out.
+    fn is_all_recorded(&self) -> bool {
+        let is_recorded = |flight: &Flight| match (&flight.place, &self.shared.routes) {
+            (Place::Bus(_) | Place::Instance(_), Some(routes)) => {
+                let class = self.classes.get(flight.class);
+                flight.is_recorded || !routes.include(&class.requirement)
+            }
+            _ => true,
         };
-        self.stuck.is_empty() && self.runs.values().all(flies)
+        let all = |run: &ActiveRun| {
+            let mut open = run.machine.open_attempts();
+            open.all(|(task, _)| run.flights.get(&task).is_some_and(is_recorded))
+        };
+        self.stuck.is_empty() && self.runs.values().all(all)
     }
 
     /// Leaves the partition to another: what runs in this process goes on, claimed, and tells the partition's queue.

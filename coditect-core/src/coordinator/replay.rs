@@ -155,7 +155,7 @@ impl Owner {
             self.ready(run, task);
         }
         for (task, attempt) in running {
-            self.resume(run, task, attempt, dispatched.get(&task).copied());
+            self.resume(run, task, attempt, dispatched.get(&task));
         }
         for task in waiting {
             self.time_wait(run, task);
@@ -199,9 +199,9 @@ impl Owner {
     }
 
     /// Hands an attempt out again that was under way when its owner went: the same attempt under the
-    /// same message id, so that what still runs of it and what comes now are one. Of what was handed over it is known `since`
-    /// when it waits on the bus, and it is left there.
-    fn resume(&mut self, run: RunId, task: TaskId, attempt: Attempt, since: Option<Timestamp>) {
+    /// same message id, so that what still runs of it and what comes now are one. Of what was handed over
+    /// it is known where it went, and it is left there.
+    fn resume(&mut self, run: RunId, task: TaskId, attempt: Attempt, went: Option<&Went>) {
         let Some(active) = self.runs.get_mut(&run) else {
             return;
         };
@@ -221,22 +221,34 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
+                is_recorded: true,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
         }
         let state = self.classes.get_mut(class);
         let routes = self.shared.routes.as_ref();
-        let is_routed = routes.is_some_and(|routes| routes.include(&state.requirement));
-        if let Some(since) = since.filter(|_| !is_routed)
-            && let Some(queue) = state.any_queue()
-        {
-            state.departed(&active.tenant);
+        let routes = routes.filter(|routes| routes.include(&state.requirement));
+        let left = went.and_then(|went| {
+            let place = match (routes, &went.to) {
+                (Some(routes), Some(to)) => {
+                    let found = routes.find(&self.shared.view, &state.requirement, to);
+                    Place::Instance(found?)
+                }
+                _ => Place::Bus(state.any_queue()?),
+            };
+            Some((place, went.at))
+        });
+        if let Some((place, since)) = left {
+            if matches!(place, Place::Bus(_)) {
+                state.departed(&active.tenant);
+            }
             let flight = Flight {
                 attempt,
                 class,
-                place: Place::Bus(queue),
+                place,
                 since,
+                is_recorded: true,
             };
             active.flights.insert(task, flight);
             return;
@@ -272,6 +284,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            is_recorded: routes.is_none(),
         };
         active.flights.insert(task, flight);
         self.deferred.push(deferred);
@@ -292,10 +305,21 @@ impl Owner {
     }
 }
 
-/// When each task was last handed out.
-fn last_dispatched(log: &RunLog) -> FxHashMap<TaskId, Timestamp> {
-    let dispatched = log.tail.iter().filter_map(|record| match record.kind {
-        RecordKind::Dispatched { task, .. } => Some((task, record.at)),
+/// When a task was handed out, and to which process if it was to one.
+struct Went {
+    at: Timestamp,
+    to: Option<Arc<str>>,
+}
+
+/// Where each task was last handed to.
+fn last_dispatched(log: &RunLog) -> FxHashMap<TaskId, Went> {
+    let dispatched = log.tail.iter().filter_map(|record| match &record.kind {
+        RecordKind::Dispatched {
+            task, incarnation, ..
+        } => {
+            let to = incarnation.clone();
+            Some((*task, Went { at: record.at, to }))
+        }
         _ => None,
     });
     dispatched.collect()

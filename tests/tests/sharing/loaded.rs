@@ -95,11 +95,7 @@ async fn busy(
             let run = worker.submit_plan(plan(number)).await?;
             assert_eq!(within(run.result()).await?, result(number));
             let report = run.report().await?;
-            assert_eq!(
-                report.attempts,
-                LAYERS * WIDTH,
-                "nothing was tried twice"
-            );
+            assert_eq!(report.attempts, LAYERS * WIDTH, "nothing was tried twice");
             Ok::<_, Error>(())
         });
     }
