@@ -146,18 +146,18 @@ async fn does_not_grow(
         let small = cost(&runtime, &writes, shape, SMALL).await?;
         let large = cost(&runtime, &writes, shape, LARGE).await?;
         println!("{shape:?}: {small:?} of {SMALL}, {large:?} of {LARGE}");
-        assert!(
-            large.records <= small.records * SAME,
-            "{shape:?}: {small:?} {large:?}"
-        );
-        assert!(
-            large.commits <= small.commits * SAME,
-            "{shape:?}: {small:?} {large:?}"
-        );
-        assert!(
-            large.bytes <= small.bytes * SAME,
-            "{shape:?}: {small:?} {large:?}"
-        );
+        let compared = [
+            (small.records, large.records),
+            // Leases are renewed meanwhile, and how much goes into one commit is a matter of time.
+            (small.commits + 0.05, large.commits),
+            (small.bytes, large.bytes),
+        ];
+        for (small_one, large_one) in compared {
+            assert!(
+                large_one <= small_one * SAME,
+                "{shape:?}: {small:?} {large:?}"
+            );
+        }
         let grows = large.processor > small.processor * NOT_SQUARED;
         assert!(!one_thread || !grows, "{shape:?}: {small:?} {large:?}");
     }
