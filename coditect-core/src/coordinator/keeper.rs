@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::owned::Owned;
-use super::owner::{Lost, Owner, Taking};
+use super::owner::{Lost, Owner};
 use super::share::{self, Sight};
+use super::taking::Taking;
 
 /// After how many leases a partition that nobody takes is anybody's to take.
 const FORGOTTEN: u32 = 2;

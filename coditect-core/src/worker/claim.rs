@@ -92,6 +92,7 @@ impl Worker {
             incarnation: self.name.clone(),
             lease_ms: self.claim_lease_ms(),
             attempts,
+            claim: None,
         }
     }
 
@@ -166,7 +167,7 @@ impl Worker {
 }
 
 /// Publishes until it is confirmed; says whether it was, before the delivery was lost or the attempt ended.
-async fn publish(
+pub(super) async fn publish(
     bus: &dyn MessageBus,
     to: &Destination,
     envelope: &Envelope,

@@ -58,25 +58,28 @@ impl Worker {
         }
     }
 
-    /// Tells the partition's queue what an owner was told that is one no longer. Of one that left in need a failure is not
-    /// told: its handler was probably stopped, and the next owner hands the attempt out again.
-    pub(crate) fn pass_outcome_on(self: &Arc<Self>, owner: &QueueName, outcome: Outcome) {
-        let given_up = matches!(outcome.ended, Ended::Failed { .. });
+    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told, unless the attempt
+    /// was handed over or granted: its handler was probably stopped, and the next owner hands the attempt out again.
+    pub(crate) fn pass_outcome_on(
+        self: &Arc<Self>,
+        owner: &QueueName,
+        outcome: Outcome,
+        is_granted: bool,
+    ) {
+        let wanted = is_granted || !matches!(outcome.ended, Ended::Failed { .. });
         let (worker, owner) = (Arc::clone(self), owner.clone());
         self.attempts.spawn(async move {
-            worker
-                .tell_next_owner(owner, outcome, given_up, false)
-                .await;
+            let tell = worker.tell_next_owner(owner, outcome, wanted, false);
+            tell.await;
         });
     }
 
-    /// Tells how an attempt ended that a former owner had begun; what was given up there is no outcome, unless the
-    /// attempt was handed over.
+    /// Tells how an attempt ended that a former owner had begun, if that is wanted or the attempt was handed over.
     pub(super) async fn tell_next_owner(
         self: &Arc<Self>,
         owner: QueueName,
         mut outcome: Outcome,
-        given_up: bool,
+        wanted: bool,
         was_told: bool,
     ) {
         let attempt = AttemptId {
@@ -86,7 +89,7 @@ impl Worker {
         };
         let name = AttemptName { owner, attempt };
         if !self.handed.0.lock().contains_key(&name) {
-            if !given_up {
+            if wanted {
                 publish_outcome(&*self.services.ports.bus, &name.owner, &outcome).await;
             }
             return;

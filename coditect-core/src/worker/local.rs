@@ -13,10 +13,11 @@ use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
 use super::request::{Question, respond};
+use super::running::AttemptName;
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::failure::{Failure, FailureKind};
-use crate::wire::Outcome;
+use crate::wire::{AttemptId, Outcome};
 
 /// A task that a coordinator gives to a slot of its own process.
 pub(crate) struct LocalJob {
@@ -34,6 +35,8 @@ pub(crate) struct LocalJob {
     pub(crate) token: CancellationToken,
     pub(crate) slot: Slot,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
+    /// It is irreversible, and the journal says that this process may begin it.
+    pub(crate) is_granted: bool,
 }
 
 impl Worker {
@@ -53,6 +56,17 @@ impl Worker {
                     .map(|at| worker.services.ports.clock.instant(at)),
                 ..worker.bounds()
             };
+            // It is heard of from the beginning, should another own the partition before it has ended.
+            let claim = job.is_granted.then(|| {
+                worker.claims.hold(AttemptName {
+                    owner: job.owner.clone(),
+                    attempt: AttemptId {
+                        run: job.run,
+                        task: job.task,
+                        attempt: job.attempt,
+                    },
+                })
+            });
             let span = attempt_span(&hosted.id, job.run, &job.key, job.attempt);
             if let (false, Some(trace)) = (span.is_disabled(), &job.scope.fields().trace) {
                 trace.attach(&span);
@@ -89,9 +103,11 @@ impl Worker {
                 ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await {
-                let tell = worker.tell_next_owner(job.owner, returned.0, given_up, given_up);
+                let wanted = !given_up || job.is_granted;
+                let tell = worker.tell_next_owner(job.owner, returned.0, wanted, given_up);
                 tell.await;
             }
+            drop(claim);
         });
     }
 }

@@ -7,6 +7,7 @@ mod breaker;
 mod claim;
 mod consume;
 mod control;
+mod grant;
 mod handed;
 mod hosted;
 mod hungry;
@@ -43,6 +44,7 @@ pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
 use self::claim::Claims;
+use self::grant::Grants;
 use self::handed::Handed;
 use self::running::Running;
 use self::tell::Tellers;
@@ -70,6 +72,8 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
+    /// The claims that wait for leave to begin.
+    grants: Grants,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// What runs here for owners that have handed their partitions over.
@@ -99,6 +103,7 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
+            grants: Grants::default(),
             tellers: Arc::default(),
             handed: Handed::default(),
             anew: anew::Bell::default(),
