@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::attendance::{Attendance, pause};
 use super::owned::Owned;
 use super::owner::{Lost, Owner};
 use super::share::{self, Sight};
@@ -19,11 +20,6 @@ use super::taking::Taking;
 const FORGOTTEN: u32 = 2;
 /// For how many leases whoever took such a one keeps it, though it is over its share.
 const RESCUED: u32 = 10;
-/// After how many failures in a row a coordinator stays away, so that others take what is there for it.
-const FAILURES: u32 = 3;
-/// For how many leases it stays away at most.
-const LONGEST_AWAY: u32 = 8;
-
 /// Sees to it that this process owns its share of the partitions.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
@@ -53,19 +49,6 @@ struct Sighting {
     notices: Option<u64>,
     /// Until when it is kept, though it is over the share.
     kept_until: Option<Instant>,
-}
-
-/// Whether this process is there for the others.
-#[derive(Debug, Default)]
-struct Attendance {
-    /// When it has to be renewed.
-    due: Option<Instant>,
-    /// Nothing has to be said to be gone.
-    is_gone: bool,
-    failures: u32,
-    /// Nothing is taken before.
-    rests_until: Option<Instant>,
-    away_until: Option<Instant>,
 }
 
 /// What became of a partition that was to be taken.
@@ -116,7 +99,7 @@ impl Keeper {
         let mut began = Some(began);
         let mut roster: Option<Watch> = None;
         loop {
-            let next = Instant::now() + self.ttl() / 4;
+            let next = Instant::now() + pause(self.ttl());
             let Ok(looked) = self.look(&mut roster).await else {
                 return;
             };
@@ -185,7 +168,7 @@ impl Keeper {
             } else if attends.due.is_none_or(|due| due <= now) {
                 attends.is_gone = false;
                 journal.attend(name, ttl).await?;
-                attends.due = Some(now + ttl / 4);
+                attends.due = Some(now + pause(ttl));
             }
             Ok((journal.roster().await?, notices))
         };
@@ -303,36 +286,16 @@ impl Keeper {
         let was_asked = holding.is_some_and(|holding| holding.leave.is_cancelled());
         match became {
             Became::Over if was_asked => return true,
-            Became::Refused => self.sightings[partition.index()].kept_until = None,
+            // Whoever was faster may have left another one, which counted as this one's share until now.
+            Became::Refused => {
+                self.sightings[partition.index()].kept_until = None;
+                return true;
+            }
             Became::Failed => self.attends.fail(now, self.ttl()),
             // Taken from it, or given up in need: others are not disturbed by one that tries again at once.
             Became::Over | Became::Taken => self.attends.rest(now, self.ttl()),
         }
         false
-    }
-}
-
-impl Attendance {
-    fn is_away(&self, now: Instant) -> bool {
-        self.away_until.is_some_and(|until| until > now)
-    }
-
-    fn rest(&mut self, now: Instant, ttl: Duration) {
-        self.rests_until = Some(now + ttl / 4);
-    }
-
-    /// Stays away for longer and longer when nothing can be taken.
-    fn fail(&mut self, now: Instant, ttl: Duration) {
-        self.rest(now, ttl);
-        self.failures = self.failures.saturating_add(1);
-        if self.failures.is_multiple_of(FAILURES) && !self.is_away(now) {
-            let times = 1 << (self.failures / FAILURES - 1).min(LONGEST_AWAY.ilog2());
-            tracing::warn!(
-                leases = times,
-                "partitions cannot be taken here; leaving them to others for a while"
-            );
-            self.away_until = Some(now + ttl * times);
-        }
     }
 }
 

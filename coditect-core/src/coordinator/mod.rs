@@ -2,6 +2,7 @@
 
 mod active;
 mod anew;
+mod attendance;
 mod budget;
 mod check;
 mod claim;

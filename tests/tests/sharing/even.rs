@@ -11,8 +11,8 @@ use crate::stage::Shared;
 
 /// So long that nothing in these tests can have waited for the end of one.
 pub(crate) const LEASE: Duration = Duration::from_secs(600);
-/// Within which partitions must be where they belong.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// Within which partitions must be where they belong: before anybody looks who is not called.
+pub(crate) const SOON: Duration = Duration::from_secs(4);
 
 pub(crate) fn coordinator(shared: &Shared) -> RuntimeBuilder {
     shared.runtime().leases(LEASE, Duration::from_secs(2))

@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     ClaimsHang,
     /// The runs of a partition cannot be read.
     Unreadable,
+    /// Everything takes a while.
+    Slow,
 }
 
 /// One coordinator's journal.
@@ -58,10 +60,17 @@ impl Shaky {
     }
 
     async fn asked<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.over(Trouble::Paused).await;
+        self.on_its_way().await;
         let answer = answer.await;
-        self.over(Trouble::Paused).await;
+        self.on_its_way().await;
         answer
+    }
+
+    async fn on_its_way(&self) {
+        self.over(Trouble::Paused).await;
+        if self.is(Trouble::Slow) {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
     }
 }
 

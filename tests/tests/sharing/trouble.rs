@@ -8,7 +8,7 @@ use coditect_core::prelude::*;
 use coditect_core::{Error, TaskState};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::even::is_even;
+use super::even::{coordinator, is_even};
 use super::shaky::{Shaky, Trouble};
 use crate::stage::{Count, Gate, Shared, within};
 
@@ -153,4 +153,27 @@ async fn what_one_that_hangs_does_not_take_is_taken_by_another() -> Result<(), E
     let hanging = within(starting).await.expect("no panic")?;
     even(&shared.journal, 2).await;
     hanging.shutdown().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_try_for_the_same_at_once_share_evenly_without_waiting() -> Result<(), Error> {
+    for partitions in [5, 16, 31] {
+        let shared = Shared::new().with_partitions(partitions);
+        let mut running = Vec::new();
+        for _ in 0..4 {
+            let slow = Shaky::new(&shared.journal);
+            slow.set(Trouble::Slow);
+            running.push(
+                coordinator(&shared.clone().with_journal(slow))
+                    .start()
+                    .await?,
+            );
+        }
+        super::even::even(&shared.journal, 4).await;
+        for left in (1..4).rev() {
+            running.remove(0).shutdown().await?;
+            super::even::even(&shared.journal, left).await;
+        }
+    }
+    Ok(())
 }
