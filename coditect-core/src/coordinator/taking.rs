@@ -16,7 +16,7 @@ use super::hearing::Hearing;
 use super::owner::{Owner, Sources, TURN};
 use super::publisher::Publisher;
 use super::timer::Timers;
-use super::{Shared, leaving, renew, sweep};
+use super::{Shared, leaving, renew, schedule, sweep};
 use crate::error::Error;
 
 /// What somebody needs to take a partition, beside its lease.
@@ -89,6 +89,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
+        schedule::start(&shared, &lease, &lost);
         Ok(Self {
             shared,
             queue,
