@@ -44,7 +44,8 @@
 //! At-least-once execution, at most one accepted completion per task, exactly one state transition in
 //! the store; nothing acknowledged is ever lost. A handler may therefore be called twice for one task,
 //! and what it does outside should be [idempotent](TaskContext::idempotency_key) or wrapped in
-//! [`TaskContext::once`].
+//! [`TaskContext::once`]. One that says that its tasks are [irreversible](EffectClass::Irreversible) is never begun a second
+//! time by itself: where nobody knows what became of it, somebody is asked.
 //!
 //! # Where to begin
 //!
@@ -57,6 +58,7 @@
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
 //! | have something done later, or again and again | [`Submit::start_at`], [`Submit::on_schedule`] with a [`Timing`] |
 //! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
+//! | have done once what must not be done twice | [`EffectClass`], [`Parking`], [`RunHandle::rule`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |
 //! | set a process up and end it in peace | [`RuntimeBuilder`], [`Runtime::shutdown_on_signal`] |
@@ -79,6 +81,8 @@ mod orchestrator;
 mod plan;
 mod ports;
 pub mod prelude;
+mod quarantine;
+mod redrive;
 mod run;
 mod runtime;
 mod schedule;
@@ -95,7 +99,7 @@ pub use coditect_resilience as resilience;
 pub use coditect_state as state;
 pub use coditect_telemetry as telemetry;
 
-pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, agent};
+pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, Performer, agent};
 pub use crate::aggregate::{Aggregation, ResultAggregator, TaskOutcome, Verdict};
 pub use crate::context::{ChildRequest, Progress, TaskContext};
 pub use crate::effect::EffectClass;
@@ -107,13 +111,16 @@ pub use crate::plan::{
     Ruling, Signal, TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;
+pub use crate::quarantine::Quarantined;
+pub use crate::redrive::RedrivePolicy;
 pub use crate::run::{
     EventStream, Occasion, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit,
     TaskInfo, TaskReport, Waiting,
 };
 pub use crate::runtime::{
-    BusSource, DeadLetters, RegistrySource, Request, Runtime, RuntimeBuilder, SetAside,
-    SetAsideKind, SetAsidePage, StateSource, shutdown_signal,
+    BusSource, DeadLetters, Redrive, Redriven, RegistrySource, Request, Runtime, RuntimeBuilder,
+    SetAside, SetAsideCursor, SetAsideFilter, SetAsideKind, SetAsidePage, StateSource,
+    shutdown_signal,
 };
 pub use crate::schedule::{
     Missed, NewSchedule, Overlap, Schedule, ScheduleFilter, ScheduleInfo, ScheduleState,

@@ -11,6 +11,7 @@ use super::claim::Claim;
 use super::machine::RunMachine;
 use super::route::Routed;
 use crate::context::RunScope;
+use crate::quarantine::ProbeGuard;
 
 /// A run with what is under way for it.
 pub(super) struct ActiveRun {
@@ -37,6 +38,8 @@ pub(super) struct Flight {
     pub(super) since: Timestamp,
     /// Whether its record says where it is, if it is on the bus.
     pub(super) is_recorded: bool,
+    /// Leave to try it, although the work of its agent is held.
+    pub(super) probe: Option<ProbeGuard>,
 }
 
 /// Where an attempt runs.

@@ -114,6 +114,7 @@ impl Owner {
             place: Place::Claimed(held()),
             since: self.now,
             is_recorded: true,
+            probe: None,
         });
         let held = held();
         self.give_to_worker(run, attempt, held);

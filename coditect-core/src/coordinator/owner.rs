@@ -46,6 +46,8 @@ pub(super) struct Owner {
     pub(super) classes: Classes,
     pub(super) timers: Timers,
     pub(super) parked: Parked,
+    /// When something that is held is tried.
+    pub(super) held_until: Option<Timestamp>,
     pub(super) turns: PriorityTurns,
     pub(super) batch: Batch,
     /// What is done once the batch is committed.
@@ -269,7 +271,7 @@ impl Owner {
         let sweep = sweeps.then_some(self.next_sweep);
         let times = self.timers.next().into_iter().chain(sweep);
         let times = times.chain(self.leaving.map(|since| self.leaves_by(since)));
-        times.chain(self.parked.next).min()
+        times.chain(self.parked.next).chain(self.held_until).min()
     }
 }
 

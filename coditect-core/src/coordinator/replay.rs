@@ -233,6 +233,7 @@ impl Owner {
                 place: Place::Claimed(claim),
                 since: self.now,
                 is_recorded: true,
+                probe: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
@@ -260,6 +261,7 @@ impl Owner {
                 place,
                 since,
                 is_recorded: true,
+                probe: None,
             };
             active.flights.insert(task, flight);
             return;
@@ -304,6 +306,7 @@ impl Owner {
             place,
             since: self.now,
             is_recorded,
+            probe: None,
         };
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);

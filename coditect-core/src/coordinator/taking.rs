@@ -89,6 +89,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
+        shared.quarantines.register(&wake);
         schedule::start(&shared, &lease, &lost);
         Ok(Self {
             shared,
@@ -101,6 +102,7 @@ impl Owner {
             classes: Classes::default(),
             timers: Timers::default(),
             parked: Parked::default(),
+            held_until: None,
             turns: PriorityTurns::default(),
             batch: Batch::new(),
             deferred: Vec::new(),

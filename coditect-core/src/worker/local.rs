@@ -15,6 +15,7 @@ use super::attempt::{Bounds, Ended, attempt};
 use super::request::{Question, respond};
 use super::running::AttemptName;
 use super::{Slot, Worker};
+use crate::agent::Performer;
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome};
@@ -35,6 +36,8 @@ pub(crate) struct LocalJob {
     pub(crate) token: CancellationToken,
     pub(crate) slot: Slot,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
+    /// Who is to do it.
+    pub(crate) by: Option<Arc<Performer>>,
     /// It is irreversible, and the journal says that this process may begin it.
     pub(crate) is_granted: bool,
 }
@@ -100,6 +103,7 @@ impl Worker {
                 run: job.run,
                 task: job.task,
                 attempt: job.attempt,
+                by: job.by,
                 ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await {
