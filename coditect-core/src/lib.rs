@@ -128,7 +128,7 @@ pub use crate::schedule::{
 };
 pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;
-pub use coditect_dag::journal::{RunFilter, RunState, RunSummary};
+pub use coditect_dag::journal::{Partition, Roster, RunFilter, RunState, RunSummary};
 pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};
 pub use coditect_registry::{AgentId, Capability};
 pub use coditect_resilience::RetryPolicy;
