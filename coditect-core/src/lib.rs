@@ -99,7 +99,7 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::failure::{Failure, FailureKind};
 pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
 pub use crate::plan::{
-    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Plan, PlanBuilder, Signal,
+    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Patch, Plan, PlanBuilder, Signal,
     TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;

@@ -153,7 +153,7 @@ pub struct PlanBuilder {
 }
 
 impl PlanBuilder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -175,18 +175,22 @@ impl PlanBuilder {
         input: impl IntoInput<I>,
     ) -> TaskRef<O> {
         let key = key.into();
+        let input = self.input(&key, input);
+        self.add(key, call.requirement(), input, None)
+    }
+
+    fn input<I>(&mut self, key: &str, input: impl IntoInput<I>) -> Binding {
         let input = input.into_input();
         for plan in input.plans {
-            self.check_owner(plan, &key);
+            self.check_owner(plan, key);
         }
-        let input = input.binding.unwrap_or_else(|error| {
+        input.binding.unwrap_or_else(|error| {
             self.mistake(|| {
                 let message = format!("the input of task `{key}` cannot be written as JSON");
                 Error::invalid(message).with_source(error)
             });
             Binding::Null
-        });
-        self.add(key, call.requirement(), input, None)
+        })
     }
 
     /// Adds a task that waits for a signal, without a slot, and answers with what it brings.
@@ -281,10 +285,7 @@ impl PlanBuilder {
 
     /// Lets a task wait for another of which it takes nothing.
     pub fn after<T, U>(&mut self, task: &TaskRef<T>, upstream: &TaskRef<U>) -> &mut Self {
-        let pair = self
-            .position(task, "after")
-            .zip(self.position(upstream, "after"));
-        if let Some((task, upstream)) = pair {
+        if let Some((task, upstream)) = self.positions("after", task, upstream) {
             self.spec.tasks[task as usize].after.push(upstream);
         }
         self
@@ -338,6 +339,44 @@ impl PlanBuilder {
                 ..self.spec
             })),
         }
+    }
+
+    /// Names a task that is elsewhere.
+    pub(super) fn name<O>(&mut self, key: Arc<str>, requirement: &str) -> TaskRef<O> {
+        self.add(key, requirement, Binding::Null, None)
+    }
+
+    /// The position of a task that was added or named.
+    pub(super) fn find(&self, key: &str) -> Option<u32> {
+        self.keys.get(key).copied()
+    }
+
+    pub(super) fn reference<O>(&self, position: u32) -> TaskRef<O> {
+        TaskRef::of_task(self.id, position)
+    }
+
+    pub(super) fn set_input<I>(&mut self, position: u32, input: impl IntoInput<I>) {
+        let key = Arc::clone(&self.spec.tasks[position as usize].key);
+        let input = self.input(&key, input);
+        self.spec.tasks[position as usize].input = input;
+    }
+
+    /// The positions of two tasks.
+    pub(super) fn positions<T, U>(
+        &mut self,
+        place: &str,
+        one: &TaskRef<T>,
+        other: &TaskRef<U>,
+    ) -> Option<(u32, u32)> {
+        self.position(one, place).zip(self.position(other, place))
+    }
+
+    pub(super) fn spec(&self) -> &PlanSpec {
+        &self.spec
+    }
+
+    pub(super) fn mistake_made(&self) -> Option<&Error> {
+        self.mistake.as_ref()
     }
 
     fn intern_call(&mut self, requirement: &str) -> u32 {

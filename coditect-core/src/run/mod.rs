@@ -4,6 +4,7 @@ mod event;
 mod handle;
 mod life;
 mod limits;
+mod patch;
 mod report;
 mod spec;
 mod submit;

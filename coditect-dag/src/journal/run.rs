@@ -224,7 +224,9 @@ impl RunSummary {
             | RecordKind::Unserved { .. }
             | RecordKind::Prioritized { .. }
             | RecordKind::Waiting { .. }
-            | RecordKind::Signalled { .. } => {}
+            | RecordKind::Signalled { .. }
+            | RecordKind::Patched { .. }
+            | RecordKind::PatchRefused { .. } => {}
         }
     }
 

@@ -29,11 +29,14 @@ impl<P: Ord + Copy> Scheduler<P> {
             return false;
         }
         let changed = TaskSpec { priority, ..spec };
-        let queues = &mut self.queues;
-        let number = self
-            .profiles
-            .number(changed, |spec| queues.bucket(spec.class, spec.priority));
-        let ready = state == TaskState::Ready;
+        let number = self.profile(changed);
+        self.move_to_profile(task, number);
+        true
+    }
+
+    /// Gives a task another profile, and another place if it is ready.
+    pub(super) fn move_to_profile(&mut self, task: u32, number: u32) {
+        let ready = self.state_of(task) == TaskState::Ready;
         if ready {
             self.leave_queue(task);
         }
@@ -42,6 +45,5 @@ impl<P: Ord + Copy> Scheduler<P> {
             let bucket = self.profiles.get(number).bucket;
             self.queues.push(&mut self.tasks, bucket, task);
         }
-        true
     }
 }

@@ -4,6 +4,7 @@ mod event;
 mod explain;
 mod inspect;
 mod life;
+mod patch;
 mod reopen;
 mod wait;
 
@@ -83,6 +84,10 @@ pub(crate) struct RunMachine {
     waiting: FxHashMap<TaskId, Timestamp>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
+    /// How many patches have changed the graph.
+    revision: u64,
+    /// What became of patches: the revision that each made, or why it was refused.
+    patches: FxHashMap<Arc<str>, Result<u64, Arc<str>>>,
     actions: Vec<Action>,
 }
 
@@ -130,6 +135,8 @@ impl RunMachine {
             signals: FxHashMap::default(),
             waiting: FxHashMap::default(),
             by_person: FxHashSet::default(),
+            revision: 0,
+            patches: FxHashMap::default(),
             actions: Vec::new(),
         })
     }

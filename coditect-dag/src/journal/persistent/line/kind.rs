@@ -111,6 +111,16 @@ pub(super) enum Kind<'a> {
         #[serde(borrow)]
         payload: Payload<'a>,
     },
+    Patched {
+        #[serde(borrow)]
+        patch: Payload<'a>,
+    },
+    PatchRefused {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
     #[serde(borrow)]
     Settled(End<'a>),
 }
@@ -222,6 +232,13 @@ impl<'a> Kind<'a> {
             RecordKind::Signalled { name, payload } => Self::Signalled {
                 name: text(name),
                 payload: content(payload),
+            },
+            RecordKind::Patched { patch } => Self::Patched {
+                patch: content(patch),
+            },
+            RecordKind::PatchRefused { id, reason } => Self::PatchRefused {
+                id: text(id),
+                reason: text(reason),
             },
             RecordKind::Settled(settlement) => Self::Settled(End::new(settlement, inline)),
         }
@@ -344,6 +361,14 @@ impl<'a> Kind<'a> {
                 let name = owned(name);
                 return Ok((RecordKind::Signalled { name, payload }, blob));
             }
+            Self::Patched { patch } => {
+                let (patch, blob) = part(patch, within)?;
+                return Ok((RecordKind::Patched { patch }, blob));
+            }
+            Self::PatchRefused { id, reason } => RecordKind::PatchRefused {
+                id: owned(id),
+                reason: owned(reason),
+            },
             Self::Settled(end) => {
                 let Decoded { value, blob } = end.into_settlement(within)?;
                 return Ok((RecordKind::Settled(value), blob));
