@@ -37,6 +37,8 @@ pub enum FailureKind {
     Cancelled,
     /// A task that this one needs did not succeed.
     Upstream,
+    /// An irreversible task was begun, and nobody knows whether it took effect: look before it is done again.
+    OutcomeUnknown,
     /// Somebody was asked to [approve](crate::Approval), and did not.
     Rejected,
 }

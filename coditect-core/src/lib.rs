@@ -71,6 +71,7 @@ mod chance;
 mod clock;
 mod context;
 mod coordinator;
+mod effect;
 mod error;
 mod failure;
 mod orchestrator;
@@ -95,12 +96,13 @@ pub use coditect_telemetry as telemetry;
 pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, agent};
 pub use crate::aggregate::{Aggregation, ResultAggregator, TaskOutcome, Verdict};
 pub use crate::context::{ChildRequest, Progress, TaskContext};
+pub use crate::effect::EffectClass;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::failure::{Failure, FailureKind};
 pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
 pub use crate::plan::{
-    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Patch, Plan, PlanBuilder, Signal,
-    TaskRef, TaskSettings, Wait, call,
+    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Parking, Patch, Plan, PlanBuilder,
+    Ruling, Signal, TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;
 pub use crate::run::{

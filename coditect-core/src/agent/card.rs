@@ -7,6 +7,7 @@ use coditect_resilience::{BreakerPolicy, StackPolicy};
 use semver::Version;
 use serde_json::Value;
 
+use crate::effect::EffectClass;
 use crate::error::Error;
 
 /// How many tasks an agent takes at once where its card says nothing.
@@ -40,6 +41,7 @@ pub struct AgentCard {
     timeout: Option<Duration>,
     breaker: Option<BreakerPolicy>,
     exclusive: bool,
+    effect: EffectClass,
     input_schema: Option<Value>,
     output_schema: Option<Value>,
 }
@@ -56,6 +58,7 @@ impl AgentCard {
             timeout: None,
             breaker: Some(StackPolicy::agent().breaker),
             exclusive: false,
+            effect: EffectClass::default(),
             input_schema: None,
             output_schema: None,
         }
@@ -104,6 +107,16 @@ impl AgentCard {
     #[must_use]
     pub fn with_exclusive(mut self) -> Self {
         self.exclusive = true;
+        self
+    }
+
+    /// Declares what doing a task of the agent's a second time would do; [`EffectClass::Idempotent`] where nothing is said.
+    ///
+    /// One whose tasks are irreversible answers no mere [requests](crate::Runtime::request), of which nothing is kept:
+    /// submit a run.
+    #[must_use]
+    pub fn with_effect(mut self, class: EffectClass) -> Self {
+        self.effect = class;
         self
     }
 
@@ -177,6 +190,12 @@ impl AgentCard {
     #[must_use]
     pub const fn concurrency(&self) -> usize {
         self.concurrency
+    }
+
+    /// What doing a task of the agent's a second time would do.
+    #[must_use]
+    pub const fn effect(&self) -> EffectClass {
+        self.effect
     }
 
     pub(crate) const fn is_exclusive(&self) -> bool {

@@ -30,6 +30,7 @@ pub struct AgentError {
     kind: FailureKind,
     message: String,
     retry_after: Option<Duration>,
+    before_effect: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -51,6 +52,7 @@ impl AgentError {
             kind: FailureKind::Error,
             message: source.to_string(),
             retry_after: None,
+            before_effect: false,
             source: Some(source),
         }
     }
@@ -64,6 +66,7 @@ impl AgentError {
             kind,
             message: message.into(),
             retry_after: None,
+            before_effect: false,
             source: None,
         }
     }
@@ -73,6 +76,17 @@ impl AgentError {
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
+        self
+    }
+
+    /// Says that nothing outside had changed when the error came: an [irreversible](crate::EffectClass::Irreversible) task may
+    /// be tried again by its retry policy.
+    ///
+    /// Without this word an error that may pass leaves it open whether such a task took effect, and parks it, as do a
+    /// panic and a timeout. To other tasks it means nothing.
+    #[must_use]
+    pub fn before_effect(mut self) -> Self {
+        self.before_effect = true;
         self
     }
 
@@ -93,6 +107,10 @@ impl AgentError {
     #[must_use]
     pub const fn delay(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    pub(crate) const fn is_before_effect(&self) -> bool {
+        self.before_effect
     }
 
     pub(crate) fn to_failure(&self) -> Failure {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Agent, AgentCard, AgentError};
 use crate::context::TaskContext;
+use crate::effect::EffectClass;
 
 /// Makes an agent of an async function.
 ///
@@ -91,6 +92,13 @@ impl<F, Args> FnAgent<F, Args> {
     #[must_use]
     pub fn with_exclusive(mut self) -> Self {
         self.card = self.card.with_exclusive();
+        self
+    }
+
+    /// Declares what doing a task of the agent's a second time would do; see [`AgentCard::with_effect`].
+    #[must_use]
+    pub fn with_effect(mut self, class: EffectClass) -> Self {
+        self.card = self.card.with_effect(class);
         self
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Claim {
     pub(super) is_timed: bool,
     /// Who may hold it, as far as they have been in the view.
     holders: Vec<Candidate>,
+    /// Which claim of its process was granted, for one that is irreversible.
+    pub(super) granted: Option<u64>,
     /// Where it was routed, if it was.
     pub(super) routed: Option<Box<Routed>>,
 }
@@ -41,6 +43,7 @@ impl Claim {
             until,
             is_timed: false,
             holders: Vec::new(),
+            granted: None,
             routed: None,
         }
     }
@@ -74,6 +77,9 @@ impl Claim {
 impl Owner {
     /// Takes in what a worker says of attempts that it holds.
     pub(super) fn heard(&mut self, said: Said, holding: &Holding, delivery: Delivery) {
+        if let (Said::Claim, Some(claim)) = (said, holding.claim) {
+            return self.asked_to_begin(claim, holding, delivery);
+        }
         let mut mine = true;
         for attempt in &holding.attempts {
             mine &= self.heard_of(said, *attempt, holding);
@@ -108,11 +114,24 @@ impl Owner {
             }
             return true;
         }
+        if let Some(holder) = active.machine.grantee(task, attempt.attempt)
+            && said == Said::Release
+        {
+            // A copy that was given back without having been claimed says nothing of the one that was.
+            let same = holder.incarnation == holding.incarnation && holder.claim == holding.claim;
+            if same {
+                self.not_begun(attempt);
+            }
+            return true;
+        }
         let Some(flight) = active.flights.get_mut(&task) else {
+            if said == Said::Heartbeat {
+                self.heard_again(attempt, holding);
+            }
             return true;
         };
         let until = self.now.saturating_add(holding.lease());
-        let (held, routed) = match &mut flight.place {
+        let held = match &mut flight.place {
             // A former owner had handed it to the bus, and this one has a copy at work: the first to end counts.
             Place::Local(_) => return true,
             Place::Claimed(claim) => {
@@ -122,18 +141,18 @@ impl Owner {
                     claim.lease = holding.lease();
                     return true;
                 }
-                if said == Said::Heartbeat && claim.until > self.now {
+                if claim.granted.is_some() || (said == Said::Heartbeat && claim.until > self.now) {
                     // Of two that hold it, whoever claimed it last is waited for.
                     return true;
                 }
-                (held, claim.routed.is_some())
+                held
             }
-            Place::Instance(routed) => (routed.is_at(&holding.incarnation), true),
-            Place::Bus(_) => (false, false),
+            Place::Instance(routed) => routed.is_at(&holding.incarnation),
+            Place::Bus(_) => false,
         };
         match said {
-            Said::Release if held && routed => self.give_to_all(run, task),
-            Said::Release if held => self.give_to_bus(run, task),
+            // The bus may have it or not: a claim that came late takes the place of one by whoever got it meanwhile.
+            Said::Release if held => self.give_to_all(run, task),
             Said::Release => {}
             Said::Claim | Said::Heartbeat => {
                 let incarnation = Arc::clone(&holding.incarnation);
@@ -145,7 +164,7 @@ impl Owner {
     }
 
     /// An attempt is held by a worker from now on, and no longer by the bus or by another.
-    fn give_to_worker(&mut self, run: RunId, attempt: AttemptId, claim: Claim) {
+    pub(super) fn give_to_worker(&mut self, run: RunId, attempt: AttemptId, claim: Claim) {
         let task = attempt.task;
         let Some(active) = self.runs.get_mut(&run) else {
             return;
@@ -154,6 +173,7 @@ impl Owner {
             return;
         };
         let (until, incarnation) = (claim.until, Arc::clone(&claim.incarnation));
+        let granted = claim.granted;
         let lease_ms = u64::try_from(claim.lease.as_millis()).unwrap_or(u64::MAX);
         let place = std::mem::replace(&mut flight.place, Place::Claimed(claim));
         let was_timed = matches!(&place, Place::Claimed(former) if former.is_timed);
@@ -178,31 +198,22 @@ impl Owner {
             claim.find_holders(&self.shared.view, requirement);
         }
         let attempt = attempt.attempt;
-        self.must(
-            run,
-            RecordKind::Claimed {
+        let kind = match granted {
+            Some(claim) => RecordKind::Granted {
+                task,
+                attempt,
+                incarnation,
+                lease_ms,
+                claim,
+            },
+            None => RecordKind::Claimed {
                 task,
                 attempt,
                 incarnation,
                 lease_ms: Some(lease_ms),
             },
-        );
-    }
-
-    /// An attempt is on the bus again.
-    fn give_to_bus(&mut self, run: RunId, task: TaskId) {
-        let Some(active) = self.runs.get_mut(&run) else {
-            return;
         };
-        let Some(flight) = active.flights.get_mut(&task) else {
-            return;
-        };
-        let class = self.classes.get_mut(flight.class);
-        if let Some(queue) = class.any_queue() {
-            class.departed(&active.tenant);
-            // It has been there since it was handed out: if the queue went before its worker could acknowledge it, so did it.
-            flight.place = Place::Bus(queue);
-        }
+        self.must(run, kind);
     }
 
     /// Asks, when a claim has run out, whether anything was heard of its worker that is not yet read.
@@ -302,16 +313,7 @@ impl Owner {
         };
         let (attempt, lease) = (*attempt, claim.lease);
         tracing::warn!(%run, %task, worker = %claim.incarnation, "a worker fell silent that had claimed a task");
-        // Should it live after all, it works for nobody.
-        self.stop(run, task);
         let reason = format!("the worker that had claimed it was silent for {lease:?}").into();
-        self.must(
-            run,
-            RecordKind::Lost {
-                task,
-                attempt,
-                reason,
-            },
-        );
+        self.vanished(run, task, attempt, reason);
     }
 }

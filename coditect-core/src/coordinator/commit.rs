@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Place};
 use super::classes::Classes;
+use super::grant::Answer;
 use super::owner::{Lost, Owner};
 use super::publisher::Parcel;
 use crate::failure::Failure;
@@ -50,6 +51,10 @@ pub(super) enum Deferred {
     /// An outcome that is not this owner's to judge.
     GiveBack(Delivery),
     Reject(Delivery, String),
+    /// Says to whoever has claimed an attempt whether it may begin.
+    Answer(Answer),
+    /// A claim of a run that this owner does not know: refused if the run has ended, somebody else's otherwise.
+    RefuseIfSettled(RunId, Answer, Delivery),
     /// The run has ended: its memory is given back.
     Forget(RunId),
 }
@@ -87,7 +92,7 @@ impl Owner {
             }
         }
         let mut deferred = std::mem::take(&mut self.deferred);
-        let mut stop = Vec::new();
+        let (mut stop, mut answers) = (Vec::new(), Vec::new());
         for one in deferred.drain(..) {
             match one {
                 Deferred::Launch {
@@ -115,11 +120,21 @@ impl Owner {
                     // Dropped, it comes again.
                     let _ = self.shared.asked_of_store(asked).await;
                 }
+                Deferred::Answer(answer) => answers.push(answer),
+                Deferred::RefuseIfSettled(run, answer, delivery) => {
+                    let journal = Arc::clone(&self.shared.ports.journal);
+                    let runs = [run];
+                    let asked = ack_if_settled(&*journal, &runs, delivery);
+                    if let Ok(true) = self.shared.asked_of_store(asked).await {
+                        answers.push(answer);
+                    }
+                }
                 Deferred::Reject(delivery, reason) => drop(delivery.reject(reason).await),
                 Deferred::Forget(run) => self.forget(run),
             }
         }
         self.deferred = deferred;
+        self.answer(answers);
         self.stop_remote(stop);
         self.outbox.flush()
     }
@@ -191,6 +206,7 @@ impl Owner {
             token,
             slot,
             outcomes: self.outcomes.clone(),
+            is_granted: machine.is_granted(task, attempt),
         });
     }
 
@@ -229,6 +245,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            effect: settings.effect,
             trace: fields.trace.clone(),
             input,
         };
@@ -275,8 +292,8 @@ impl Owner {
     }
 }
 
-/// Acknowledges what is for runs that have ended, and gives what is for others back.
-async fn ack_if_settled(journal: &dyn RunJournal, runs: &[RunId], delivery: Delivery) {
+/// Acknowledges what is for runs that have ended, and gives what is for others back; says whether they have.
+async fn ack_if_settled(journal: &dyn RunJournal, runs: &[RunId], delivery: Delivery) -> bool {
     let mut ended = true;
     for run in runs {
         ended &= match journal.run(*run).await {
@@ -290,4 +307,5 @@ async fn ack_if_settled(journal: &dyn RunJournal, runs: &[RunId], delivery: Deli
     } else {
         drop(delivery.nack(GIVE_BACK).await);
     }
+    ended
 }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use coditect_bus::Priority;
 use coditect_dag::journal::RecordKind;
 use coditect_dag::{Class, RunId, TaskId};
-use tokio_util::sync::CancellationToken;
 
 use super::active::{Flight, Place};
 use super::commit::Deferred;
@@ -125,14 +124,18 @@ impl Owner {
             Next::Cleared => return Dispatched::Again,
             Next::None => return Dispatched::Nothing,
         };
-        let Some(active) = self.runs.get_mut(&run) else {
+        let Some(active) = self.runs.get(&run) else {
             return Dispatched::Again;
         };
         let attempt = active.machine.scheduler().attempt(task).next();
+        let irreversible = match &room {
+            Room::Slot(slot) => self.is_irreversible(run, task, slot),
+            _ => false,
+        };
         let publish = Deferred::Publish { run, task, attempt };
         let (place, deferred) = match room {
             Room::Slot(slot) => {
-                let token = CancellationToken::new();
+                let token = self.token(irreversible);
                 let deferred = Deferred::Launch {
                     run,
                     task,
@@ -162,7 +165,9 @@ impl Owner {
             place,
             since: self.now,
         };
-        active.flights.insert(task, flight);
+        if let Some(active) = self.runs.get_mut(&run) {
+            active.flights.insert(task, flight);
+        }
         self.deferred.push(deferred);
         self.must(
             run,
@@ -172,6 +177,9 @@ impl Owner {
                 incarnation,
             },
         );
+        if irreversible {
+            self.grant_here(run, task, attempt);
+        }
         Dispatched::One
     }
 
@@ -249,7 +257,7 @@ impl Owner {
     /// An attempt is to stop.
     pub(super) fn stop(&mut self, run: RunId, task: TaskId) {
         let Some(flight) = self.land(run, task) else {
-            return;
+            return self.stop_parked(run, task);
         };
         self.deferred.push(match flight.place {
             Place::Local(token) => Deferred::StopLocal(token),

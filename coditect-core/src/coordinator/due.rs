@@ -36,6 +36,7 @@ impl Owner {
                 Due::TaskDeadline(task) => self.task_deadline(run, task),
                 Due::Claim(task) => self.claim_due(run, task),
                 Due::Wait(task) => self.wait_is_over(run, task),
+                Due::Parking(task) => self.parking_is_over(run, task),
                 Due::RunDeadline => self.run_deadline(run),
             }
         }

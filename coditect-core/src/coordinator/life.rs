@@ -6,6 +6,7 @@ use bytes::Bytes;
 use coditect_dag::journal::{Command, RecordKind, RunState, Seq};
 use coditect_dag::{Attempt, RunId, TaskId, TaskState};
 
+use super::machine::is_ruling;
 use super::owner::Owner;
 use super::timer::Due;
 use crate::error::Error;
@@ -182,11 +183,20 @@ impl Owner {
             return;
         }
         let waiting = active.machine.waiting();
+        let mut ruled = active.machine.all_parked().into_iter();
+        let ruled = ruled.find(|task| active.machine.ruling_signal(*task) == name);
         let met = |task: &TaskId| active.machine.awaited_signal(*task).as_ref() == Some(&name);
         let met: Vec<_> = waiting.into_iter().filter(met).collect();
+        if is_ruling(&name) && ruled.is_none() {
+            tracing::warn!(%run, %name, "a ruling came for a task that is not parked any more");
+            return;
+        }
         self.change(run, RecordKind::Signalled { name, payload });
         for task in met {
             self.meet(run, task);
+        }
+        if let Some(task) = ruled {
+            self.rule(run, task);
         }
     }
 }

@@ -10,6 +10,7 @@ use coditect_resilience::{Classification, Tries, Verdict};
 use super::active::Place;
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::park::leaves_open;
 use super::record::encode_failure;
 use super::route::went;
 use crate::failure::{Failure, FailureKind};
@@ -80,6 +81,15 @@ impl Owner {
             tracing::debug!(%run, %task, %attempt, "an outcome came late or twice and was dropped");
             return Fate::Done;
         }
+        let granted = active.machine.is_granted(task, attempt);
+        let here = matches!(
+            active.flights.get(&task).map(|flight| &flight.place),
+            Some(Place::Claimed(_))
+        ) && !from_bus;
+        if granted && here {
+            // A copy was set aside; who holds the attempt is heard of.
+            return Fate::Done;
+        }
         match self.land(run, task).map(|flight| flight.place) {
             // A copy of the attempt that a former owner had handed out was faster.
             Some(Place::Local(copy)) if from_bus => copy.cancel(),
@@ -112,6 +122,13 @@ impl Owner {
                     Err(failure) => self.fail(run, task, attempt, &failure, None),
                 }
             }
+            Ended::Failed {
+                failure,
+                before_effect,
+                ..
+            } if granted && leaves_open(&failure, before_effect) => {
+                self.park(run, task, attempt, failure.to_string().into());
+            }
             Ended::Failed { failure, .. }
                 if matches!(failure.kind, FailureKind::Cancelled | FailureKind::Lost) =>
             {
@@ -129,6 +146,7 @@ impl Owner {
             Ended::Failed {
                 failure,
                 retry_after,
+                ..
             } => self.fail(run, task, attempt, &failure, retry_after),
         }
         Fate::Done

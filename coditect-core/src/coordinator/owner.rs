@@ -344,7 +344,11 @@ impl Owner {
         // From here on attempts tell the partition's queue; what they told this owner goes there too.
         self.sources.local.close();
         while let Ok(outcome) = self.sources.local.try_recv() {
-            self.shared.worker.pass_outcome_on(&self.queue, outcome);
+            let machine = self.runs.get(&outcome.run).map(|active| &active.machine);
+            let is_granted =
+                machine.is_some_and(|machine| machine.is_granted(outcome.task, outcome.attempt));
+            let worker = &self.shared.worker;
+            worker.pass_outcome_on(&self.queue, outcome, is_granted);
         }
         for class in self.classes.all() {
             for offer in &self.classes.get(class).local {
@@ -352,8 +356,11 @@ impl Owner {
             }
         }
         for run in self.runs.values() {
-            for flight in run.flights.values() {
-                if let Place::Local(token) = &flight.place {
+            for (task, flight) in &run.flights {
+                // What nobody else may begin goes on, and tells the next owner.
+                if let Place::Local(token) = &flight.place
+                    && !run.machine.is_granted(*task, flight.attempt)
+                {
                     token.cancel();
                 }
             }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use coditect_dag::journal::{RecordKind, RunLog, Seq, Settlement, Submission};
 use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
 use serde::de::IgnoredAny;
-use tokio_util::sync::CancellationToken;
 
 use super::active::{ActiveRun, Flight, Place};
 use super::claim::Claim;
@@ -125,6 +124,7 @@ impl Owner {
         let ready: Vec<_> = active.machine.tasks_in(TaskState::Ready).collect();
         let running: Vec<_> = active.machine.open_attempts().collect();
         let waiting = active.machine.waiting();
+        let parked = active.machine.all_parked();
         self.runs.insert(run, active);
         if settled {
             return Ok(());
@@ -147,6 +147,10 @@ impl Owner {
         for task in waiting {
             self.time_wait(run, task);
             self.meet(run, task);
+        }
+        for task in parked {
+            self.time_parking(run, task);
+            self.rule(run, task);
         }
         for effect in open {
             match effect {
@@ -195,12 +199,13 @@ impl Owner {
         let class = active.machine.class(task);
         if let Some(holder) = active.machine.holder(task, attempt) {
             // It begins to be silent now: what it said to the former owner, that owner has read.
-            let (incarnation, lease_ms) = holder;
+            let (incarnation, lease_ms) = (&holder.incarnation, holder.lease_ms);
             let usual = self.shared.ports.settings.agent_lease;
             let lease = lease_ms.map_or(usual, Duration::from_millis);
             let until = self.now.saturating_add(lease);
             let mut claim = Claim::new(Arc::clone(incarnation), lease, until);
             claim.is_timed = true;
+            claim.granted = holder.claim;
             let requirement = &self.classes.get(class).requirement;
             claim.find_holders(&self.shared.view, requirement);
             let flight = Flight {
@@ -218,9 +223,16 @@ impl Owner {
             .local
             .iter()
             .find_map(Offer::try_slot);
-        let (place, deferred) = match local.filter(|_| self.shared.stays_local()) {
+        let local = local.filter(|_| self.shared.stays_local());
+        let irreversible = local
+            .as_ref()
+            .is_some_and(|slot| self.is_irreversible(run, task, slot));
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        let (place, deferred) = match local {
             Some(slot) => {
-                let token = CancellationToken::new();
+                let token = self.token(irreversible);
                 let deferred = Deferred::Launch {
                     run,
                     task,
@@ -249,8 +261,13 @@ impl Owner {
             place,
             since: self.now,
         };
-        active.flights.insert(task, flight);
+        if let Some(active) = self.runs.get_mut(&run) {
+            active.flights.insert(task, flight);
+        }
         self.deferred.push(deferred);
+        if irreversible {
+            self.grant_here(run, task, attempt);
+        }
     }
 
     /// Concludes a scope whose result had not been committed.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coditect_bus::QueueName;
-use coditect_dag::journal::RecordKind;
 use coditect_dag::{RunId, TaskId};
 use coditect_registry::{
     Balancer, CapabilityName, Choice, Outcome as Went, Policy, Requirement, View,
@@ -210,7 +209,8 @@ impl Owner {
         }
     }
 
-    /// Publishes a routed attempt anew, as the same, to whoever takes it: the instance has not begun with it.
+    /// Publishes an attempt anew, as the same, to whoever takes it: the instance that had it has not begun with it, or holds it
+    /// no longer.
     pub(super) fn give_to_all(&mut self, run: RunId, task: TaskId) {
         let Some(active) = self.runs.get_mut(&run) else {
             return;
@@ -268,17 +268,8 @@ impl Owner {
         }
         for (run, task, attempt) in lost {
             tracing::warn!(%run, %task, %attempt, "the instance that had a task has left or was evicted; it goes elsewhere");
-            // Should it work on it after all, it works for nobody.
-            self.stop(run, task);
             let reason = "the instance that had it left the registry, or was evicted".into();
-            self.must(
-                run,
-                RecordKind::Lost {
-                    task,
-                    attempt,
-                    reason,
-                },
-            );
+            self.vanished(run, task, attempt, reason);
         }
     }
 

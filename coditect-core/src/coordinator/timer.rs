@@ -16,6 +16,8 @@ pub(super) enum Due {
     Claim(TaskId),
     /// The time is over for which a task waits.
     Wait(TaskId),
+    /// The time is over for which a task is parked.
+    Parking(TaskId),
     /// The run's deadline has come.
     RunDeadline,
 }

@@ -1,5 +1,7 @@
 //! Writing a plan: tasks, what they take from each other, and what comes out.
 
+mod named;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -339,44 +341,6 @@ impl PlanBuilder {
                 ..self.spec
             })),
         }
-    }
-
-    /// Names a task that is elsewhere.
-    pub(super) fn name<O>(&mut self, key: Arc<str>, requirement: &str) -> TaskRef<O> {
-        self.add(key, requirement, Binding::Null, None)
-    }
-
-    /// The position of a task that was added or named.
-    pub(super) fn find(&self, key: &str) -> Option<u32> {
-        self.keys.get(key).copied()
-    }
-
-    pub(super) fn reference<O>(&self, position: u32) -> TaskRef<O> {
-        TaskRef::of_task(self.id, position)
-    }
-
-    pub(super) fn set_input<I>(&mut self, position: u32, input: impl IntoInput<I>) {
-        let key = Arc::clone(&self.spec.tasks[position as usize].key);
-        let input = self.input(&key, input);
-        self.spec.tasks[position as usize].input = input;
-    }
-
-    /// The positions of two tasks.
-    pub(super) fn positions<T, U>(
-        &mut self,
-        place: &str,
-        one: &TaskRef<T>,
-        other: &TaskRef<U>,
-    ) -> Option<(u32, u32)> {
-        self.position(one, place).zip(self.position(other, place))
-    }
-
-    pub(super) fn spec(&self) -> &PlanSpec {
-        &self.spec
-    }
-
-    pub(super) fn mistake_made(&self) -> Option<&Error> {
-        self.mistake.as_ref()
     }
 
     fn intern_call(&mut self, requirement: &str) -> u32 {

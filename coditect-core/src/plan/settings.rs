@@ -7,6 +7,9 @@ pub use coditect_dag::FailurePolicy;
 use coditect_resilience::RetryPolicy;
 use serde::{Deserialize, Serialize};
 
+use super::ruling::Parking;
+use crate::effect::EffectClass;
+
 /// How a task is to be run: priority, times, retries.
 ///
 /// # Examples
@@ -35,6 +38,10 @@ pub struct TaskSettings {
     pub(crate) retry: Option<RetryPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_losses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) effect: Option<EffectClass>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parking: Option<Parking>,
     pub(crate) run_after_failure: bool,
 }
 
@@ -84,6 +91,20 @@ impl TaskSettings {
     #[must_use]
     pub fn max_losses(mut self, losses: u32) -> Self {
         self.max_losses = Some(losses);
+        self
+    }
+
+    /// Has the task carried out under a stricter effect class than its agent declares; a more lenient one changes nothing.
+    #[must_use]
+    pub fn effect(mut self, class: EffectClass) -> Self {
+        self.effect = Some(class);
+        self
+    }
+
+    /// Limits how long the task stays parked, should it be irreversible and nobody know what became of an attempt.
+    #[must_use]
+    pub fn parking(mut self, parking: Parking) -> Self {
+        self.parking = Some(parking);
         self
     }
 

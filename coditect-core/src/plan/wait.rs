@@ -308,6 +308,8 @@ pub enum Awaited {
     Signal(Arc<str>),
     /// A person's answer to this question.
     Approval(String),
+    /// A [ruling](crate::Ruling) about an irreversible task, whose outcome is not known for this reason.
+    Ruling(Arc<str>),
 }
 
 impl fmt::Display for Awaited {
@@ -315,6 +317,7 @@ impl fmt::Display for Awaited {
         match self {
             Self::Signal(name) => write!(f, "signal `{name}`"),
             Self::Approval(question) => write!(f, "approval: {question}"),
+            Self::Ruling(reason) => write!(f, "ruling: {reason}"),
         }
     }
 }

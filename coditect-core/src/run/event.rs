@@ -51,6 +51,9 @@ pub enum RunEventKind {
     Expanded(TaskInfo, usize),
     /// The task has ended, and why if it did not succeed.
     Settled(TaskInfo, TaskState, Option<Failure>),
+    /// Nobody knows what became of an attempt that is irreversible, for this reason: the task waits for a
+    /// [ruling](crate::Ruling), unless its worker is heard of again.
+    Parked(TaskInfo, Arc<str>),
     /// The task waits for a signal or an approval; nobody works on it.
     Waiting(TaskInfo, Awaited),
     /// A signal came for the run, by this name.
@@ -273,6 +276,9 @@ impl EventStream {
             RecordKind::Waiting { task, .. } => {
                 let awaited = self.machine.wait_spec(*task)?.awaited();
                 RunEventKind::Waiting(self.info(*task), awaited)
+            }
+            RecordKind::Parked { task, reason, .. } => {
+                RunEventKind::Parked(self.info(*task), Arc::clone(reason))
             }
             RecordKind::Signalled { name, .. } => RunEventKind::Signalled(Arc::clone(name)),
             RecordKind::Paused { reason } => RunEventKind::Paused(Arc::clone(reason)),

@@ -14,7 +14,7 @@ use super::spec::Parent;
 use super::waiting::Waiting;
 use crate::coordinator::approval_signal;
 use crate::error::Error;
-use crate::plan::{Decision, Signal};
+use crate::plan::{Decision, Ruling, Signal};
 
 /// How many bytes a command may carry: it lies in the inbox of a partition, with those of all other runs.
 const MAX_CARRIED: usize = 64 << 10;
@@ -117,6 +117,41 @@ impl<O> RunHandle<O> {
     /// As [`signal`](Self::signal).
     pub async fn decide(&self, path: &str, decision: Decision) -> Result<(), Error> {
         self.send_signal(approval_signal(path), &decision).await
+    }
+
+    /// Says what becomes of a task that is parked, by the keys that lead to it: nobody knows whether it took effect, and
+    /// whoever rules has looked.
+    ///
+    /// The first ruling about an attempt counts; it counts no more once the attempt has told its outcome after all.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is no such task, it is not parked, or the ruling has more
+    /// than 64 KiB; as [`summary`](Self::summary).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::{Error, RunHandle, Ruling};
+    /// # use coditect_core::Awaited;
+    /// # async fn example(run: RunHandle<String>) -> Result<(), Error> {
+    /// for waiting in run.waiting().await? {
+    ///     if let Awaited::Ruling(reason) = &waiting.awaited {
+    ///         println!("{}: {reason}; it was given {}", waiting.task.path, waiting.subject);
+    ///     }
+    /// }
+    /// run.rule("pay", Ruling::retry("ann").comment("The bank has never heard of it.")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn rule(&self, path: &str, ruling: Ruling) -> Result<(), Error> {
+        let (task, stream) = self.find(path).await?;
+        let machine = stream.machine();
+        if machine.parked(task).is_none() {
+            let text = format!("task `{path}` is not parked, so there is nothing to rule about");
+            return Err(Error::invalid(text));
+        }
+        self.send_signal(machine.ruling_signal(task), &ruling).await
     }
 
     /// Tells what the run waits for from outside, now.

@@ -66,8 +66,11 @@ pub struct TaskReport {
     pub parent: Option<TaskId>,
     /// The tasks of the same plan that it waited for.
     pub upstream: Vec<TaskId>,
-    /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, or
-    /// was cancelled.
+    /// Why nobody knows what became of it, if it is parked and waits for a [ruling](crate::Ruling).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<String>,
+    /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, was ruled
+    /// about, or was cancelled.
     pub by_person: bool,
     /// Whether a [patch](crate::Patch) took it out of its plan before it had begun.
     pub removed: bool,
@@ -100,6 +103,7 @@ impl RunReport {
                     busy: times.busy.get(&id).copied().unwrap_or_default(),
                     parent: machine.scheduler().parent(id),
                     upstream: machine.upstream(id),
+                    parked: machine.parked(id).map(|parked| parked.reason.to_string()),
                     by_person: machine.is_by_person(id)
                         || (cancelled && state == TaskState::Cancelled),
                     removed: machine.is_removed(id),
@@ -170,6 +174,7 @@ impl Times {
             }
             RunEventKind::Retrying(info, ..)
             | RunEventKind::Lost(info, _)
+            | RunEventKind::Parked(info, _)
             | RunEventKind::Expanded(info, _)
             | RunEventKind::Settled(info, ..) => {
                 if let Some(since) = self.running.remove(&info.task) {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::plan::Awaited;
 use crate::ports::Ports;
 
-/// A task that waits for a signal or an approval; told by [`RunHandle::waiting`](crate::RunHandle::waiting).
+/// A task that waits for a signal, an approval or a ruling; told by [`RunHandle::waiting`](crate::RunHandle::waiting).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -21,7 +21,8 @@ pub struct Waiting {
     pub since: Timestamp,
     /// Until when; none for a wait without end.
     pub until: Option<Timestamp>,
-    /// What is to be [approved](crate::Approval::about), as JSON; `null` where nothing is shown.
+    /// What is to be [approved](crate::Approval::about), or what a task was given that is to be ruled about, as JSON;
+    /// `null` where nothing is shown.
     pub subject: String,
 }
 
@@ -46,6 +47,21 @@ impl Waiting {
                 subject: String::from_utf8_lossy(&subject).into_owned(),
             });
         }
+        for task in machine.all_parked() {
+            let Some(parked) = machine.parked(task) else {
+                continue;
+            };
+            let subject = machine.input(task, ports.settings.max_payload);
+            let subject = subject.map_err(Error::of_run)?;
+            waiting.push(Self {
+                task: stream.info(task),
+                awaited: Awaited::Ruling(Arc::clone(&parked.reason)),
+                since: parked.since,
+                until: machine.parked_until(task),
+                subject: String::from_utf8_lossy(&subject).into_owned(),
+            });
+        }
+        waiting.sort_by_key(|one| one.task.task);
         Ok(waiting)
     }
 }

@@ -86,15 +86,17 @@ impl SetAside {
     fn new(letter: DeadLetter) -> Self {
         let envelope = &letter.envelope;
         let kind = match envelope.header(wire::KIND) {
-            Some("task") => TaskMessage::read(envelope)
-                .ok()
-                .map(|task| SetAsideKind::Task {
-                    run: task.run,
-                    key: task.key.to_string(),
-                    attempt: task.attempt,
-                    tenant: task.tenant.to_string(),
-                    requirement: task.requirement,
-                }),
+            _ if TaskMessage::is_in(envelope) => {
+                TaskMessage::read(envelope)
+                    .ok()
+                    .map(|task| SetAsideKind::Task {
+                        run: task.run,
+                        key: task.key.to_string(),
+                        attempt: task.attempt,
+                        tenant: task.tenant.to_string(),
+                        requirement: task.requirement,
+                    })
+            }
             Some("request") => Some(SetAsideKind::Request {
                 requirement: wire::requirement_of(envelope).ok().flatten(),
             }),

@@ -41,6 +41,10 @@ pub(crate) struct Holding {
     /// After how long silence it is taken for dead.
     pub(crate) lease_ms: u64,
     pub(crate) attempts: Vec<AttemptId>,
+    /// Said of the one attempt that is irreversible: the number of the claim, which its process uses once. The claim is to
+    /// be granted before the attempt begins, and a release says that it has not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<u64>,
 }
 
 impl Holding {

@@ -1,6 +1,7 @@
 //! What crosses the bus: names, headers and bodies, as `docs/wire.md` describes them.
 
 mod control;
+mod grant;
 mod holding;
 mod outcome;
 mod probe;
@@ -18,6 +19,7 @@ use coditect_telemetry::TraceContext;
 use semver::Version;
 
 pub(crate) use self::control::{Anew, AttemptId, Control, Notice};
+pub(crate) use self::grant::Grant;
 pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};
 pub(crate) use self::probe::{PROBE, alive, probe};
@@ -36,6 +38,8 @@ pub(crate) const REQUIREMENT: &str = "coditect-requirement";
 pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
 pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
+/// What carrying the task out a second time would do, where its plan says so.
+pub(crate) const EFFECT: &str = "coditect-effect";
 /// How often something was passed on to a consumer of another version.
 pub(crate) const ROUNDS: &str = "coditect-rounds";
 
@@ -91,6 +95,11 @@ pub(crate) fn outcome_queue(
         None => format!("outcome.{partition}"),
         Some(journal) => format!("outcome.{journal}.{partition}"),
     })?)
+}
+
+/// Where a worker listens for what its claims are answered.
+pub(crate) fn grant_queue(incarnation: Incarnation) -> Result<QueueName, Error> {
+    Ok(QueueName::new(format!("reply.{incarnation}"))?)
 }
 
 /// Where every worker listens for what is to be stopped.

@@ -48,6 +48,8 @@ pub(crate) enum ReplyBody {
         failure: Failure,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        before_effect: bool,
     },
 }
 
@@ -158,8 +160,10 @@ impl ReplyBody {
             Ended::Failed {
                 failure,
                 retry_after,
+                before_effect,
             } => Self::Failure {
                 failure: failure.clone(),
+                before_effect: *before_effect,
                 retry_after_ms: retry_after
                     .map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
             },
@@ -173,8 +177,10 @@ impl ReplyBody {
             Self::Failure {
                 failure,
                 retry_after_ms,
+                before_effect,
             } => Ended::Failed {
                 failure,
+                before_effect,
                 retry_after: retry_after_ms.map(Duration::from_millis),
             },
         }

@@ -11,9 +11,10 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, DEADLINE, DEPTH, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
+    ATTEMPT, DEADLINE, DEPTH, EFFECT, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
     required, trace_of, with_trace,
 };
+use crate::effect::EffectClass;
 use crate::error::Error;
 
 /// A task as it is published to the queue of its capability.
@@ -31,6 +32,8 @@ pub(crate) struct TaskMessage {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) depth: u32,
+    /// What the plan asks for, which its agent may be stricter than.
+    pub(crate) effect: Option<EffectClass>,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) input: Bytes,
 }
@@ -44,14 +47,30 @@ pub(crate) fn message_id(run: RunId, task: TaskId, attempt: Attempt) -> MessageI
 }
 
 impl TaskMessage {
+    /// The value of the header `coditect-kind`.
+    const KIND: &'static str = "task";
+    /// The same for a task that its plan says is irreversible: whoever does not know of that rejects it.
+    const IRREVERSIBLE: &'static str = "irreversible-task";
+
+    /// Says whether an envelope says that it is a task.
+    pub(crate) fn is_in(envelope: &Envelope) -> bool {
+        matches!(envelope.header(KIND), Some(Self::KIND | Self::IRREVERSIBLE))
+    }
+
     pub(crate) fn into_envelope(self) -> Envelope {
+        let irreversible = self.effect.is_some_and(EffectClass::is_irreversible);
+        let kind = if irreversible {
+            Self::IRREVERSIBLE
+        } else {
+            Self::KIND
+        };
         let mut envelope = Envelope::new(self.input)
             .with_id(message_id(self.run, self.task, self.attempt))
             .with_content_type(ContentType::JSON)
             .with_priority(self.priority)
             .with_idempotency_key(format!("{}/{}", self.run, self.task))
             .with_reply_to(self.outcomes)
-            .with_header(KIND, "task")
+            .with_header(KIND, kind)
             .with_header(RUN, self.run.to_string())
             .with_header(TASK, self.task.to_string())
             .with_header(ATTEMPT, self.attempt.to_string())
@@ -59,6 +78,9 @@ impl TaskMessage {
             .with_header(TENANT, self.tenant.to_string())
             .with_header(REQUIREMENT, self.requirement.to_string())
             .with_header(DEPTH, self.depth.to_string());
+        if let Some(effect) = self.effect {
+            envelope = envelope.with_header(EFFECT, effect.name());
+        }
         // One beyond what a reader can count to is none.
         let timeout = self
             .timeout
@@ -76,6 +98,10 @@ impl TaskMessage {
 
     /// Reads a task; what is wrong with it is the reason to reject it.
     pub(crate) fn read(envelope: &Envelope) -> Result<Self, Error> {
+        let effect = match envelope.header(KIND) {
+            Some(Self::IRREVERSIBLE) => Some(EffectClass::Irreversible),
+            _ => optional(envelope, EFFECT)?,
+        };
         Ok(Self {
             run: required(envelope, RUN)?,
             task: TaskId::new(required(envelope, TASK)?),
@@ -91,6 +117,7 @@ impl TaskMessage {
             timeout: optional(envelope, TIMEOUT)?.map(Duration::from_millis),
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
+            effect,
             trace: trace_of(envelope),
             input: envelope.payload().clone(),
         })

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::context::Progress;
+use crate::effect::EffectClass;
 use crate::failure::FailureKind;
 use crate::plan::PreparedPlan;
 use crate::worker::Ended;
@@ -78,6 +79,7 @@ fn task() -> TaskMessage {
         timeout: Some(Duration::from_secs(30)),
         deadline: Some(Timestamp::from_millis(1_767_225_600_000)),
         depth: 0,
+        effect: None,
         trace: TraceContext::extract(|name| (name == "traceparent").then_some(trace)),
         input: Bytes::from(example("task-body")),
     }
@@ -155,12 +157,14 @@ fn a_delay_asked_for_is_read() {
     let Ended::Failed {
         failure,
         retry_after,
+        before_effect,
     } = outcome.ended
     else {
         panic!("{outcome:?}");
     };
     assert_eq!(failure.kind, FailureKind::Error);
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
+    assert!(!before_effect, "where nothing is said");
 }
 
 #[test]
@@ -179,6 +183,7 @@ fn every_kind_of_failure_is_documented() {
         Lost,
         Cancelled,
         Upstream,
+        OutcomeUnknown,
     ];
     for kind in kinds {
         let name = json_of(&kind);
@@ -243,6 +248,45 @@ fn claims_are_as_documented() {
         assert!(PAGE.contains(&format!("`{}`", said.kind())));
         assert_eq!(body(&envelope), value("claim"));
     }
+    let first = survives::<Holding>("claim-first");
+    assert_eq!((holding.claim, first.claim), (None, Some(17)));
+    let grant = survives::<Grant>("grant");
+    let envelope = grant.to_envelope(None).unwrap();
+    assert_eq!(envelope.header(KIND), Some("grant"));
+    assert_eq!(Grant::read(&envelope).unwrap(), grant);
+}
+
+#[test]
+fn an_irreversible_task_is_of_its_own_kind_and_where_nothing_is_said_nothing_is_asked_for() {
+    for (effect, kind) in [
+        (None, "task"),
+        (Some(EffectClass::Pure), "task"),
+        (Some(EffectClass::Irreversible), "irreversible-task"),
+    ] {
+        let envelope = TaskMessage { effect, ..task() }.into_envelope();
+        assert_eq!(envelope.header(KIND), Some(kind));
+        assert_eq!(envelope.header(EFFECT), effect.map(EffectClass::name));
+        assert!(PAGE.contains(&format!("`{kind}`")));
+        assert_eq!(TaskMessage::read(&envelope).unwrap().effect, effect);
+    }
+    // The kind says enough, and so does the header.
+    let mut headers = task().into_envelope().headers().clone();
+    headers.insert(EFFECT.to_owned(), "irreversible".to_owned());
+    let stricter = task().into_envelope().with_headers(headers.clone());
+    let read = TaskMessage::read(&stricter).unwrap();
+    assert_eq!(read.effect, Some(EffectClass::Irreversible));
+    headers.insert(EFFECT.to_owned(), "compensable".to_owned());
+    let unknown = task().into_envelope().with_headers(headers);
+    assert!(TaskMessage::read(&unknown).is_err(), "it may be stricter");
+}
+
+#[test]
+fn that_nothing_had_happened_is_said_and_read() {
+    let mut outcome = value("outcome-failure");
+    outcome["outcome"]["failure"]["before_effect"] = json!(true);
+    let read = Outcome::read(&Envelope::json(&outcome).unwrap()).unwrap();
+    assert_eq!(body(&read.to_envelope().unwrap()), outcome);
+    assert!(PAGE.contains("`before_effect`"));
 }
 
 #[test]
@@ -258,6 +302,7 @@ fn every_header_and_name_is_documented() {
         TIMEOUT,
         DEADLINE,
         DEPTH,
+        EFFECT,
         ROUNDS,
     ] {
         assert!(PAGE.contains(&format!("\n| `{header}` |")), "{header}");

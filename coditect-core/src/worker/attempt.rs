@@ -23,6 +23,8 @@ pub(crate) enum Ended {
     Failed {
         failure: Failure,
         retry_after: Option<Duration>,
+        /// The handler says that nothing outside had changed.
+        before_effect: bool,
     },
 }
 
@@ -31,6 +33,7 @@ impl Ended {
         Self::Failed {
             failure,
             retry_after: None,
+            before_effect: false,
         }
     }
 }
@@ -188,6 +191,7 @@ fn ended(answer: Result<Result<Answer, AgentError>, Box<dyn Any + Send>>, max: u
         Ok(Err(error)) => Ended::Failed {
             failure: error.to_failure(),
             retry_after: error.delay(),
+            before_effect: error.is_before_effect(),
         },
         Err(panic) => Ended::failed(Failure::new(
             FailureKind::Panic,

@@ -256,6 +256,7 @@ fn shown(attempted: &Attempted) -> Option<bool> {
             | FailureKind::Lost
             | FailureKind::Cancelled
             | FailureKind::Upstream
+            | FailureKind::OutcomeUnknown
             | FailureKind::Rejected => None,
         },
     }

@@ -57,7 +57,7 @@ pub(super) struct Claim {
 }
 
 impl Claims {
-    fn hold(self: &Arc<Self>, name: AttemptName) -> Claim {
+    pub(super) fn hold(self: &Arc<Self>, name: AttemptName) -> Claim {
         let mut held = self.held.lock();
         held.serial += 1;
         let serial = held.serial;
@@ -93,6 +93,7 @@ impl Worker {
             incarnation: self.name.clone(),
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             attempts,
+            claim: None,
         }
     }
 
@@ -167,7 +168,7 @@ impl Worker {
 }
 
 /// Publishes until it is confirmed; says whether it was, before the delivery was lost or the attempt ended.
-async fn publish(
+pub(super) async fn publish(
     bus: &dyn MessageBus,
     to: &Destination,
     envelope: &Envelope,

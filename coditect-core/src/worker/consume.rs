@@ -15,7 +15,7 @@ use super::request::request;
 use super::stand_in::{stand_in, subscription};
 use super::task::task;
 use crate::error::Error;
-use crate::wire;
+use crate::wire::{self, TaskMessage};
 
 /// How long a worker waits before it subscribes again to a queue that ended under it.
 pub(super) const RESUBSCRIBE: Duration = Duration::from_millis(200);
@@ -193,7 +193,7 @@ async fn resubscribe(
 
 pub(super) async fn handle(worker: Arc<Worker>, delivery: Delivery, slot: Slot) {
     match delivery.envelope().header(wire::KIND) {
-        Some("task") => task(worker, delivery, slot).await,
+        _ if TaskMessage::is_in(delivery.envelope()) => task(worker, delivery, slot).await,
         Some("request") => request(worker, delivery, slot).await,
         other => {
             let reason = format!("an envelope of kind {other:?} does not belong into this queue");

@@ -14,10 +14,11 @@ use tracing::Instrument;
 use super::attempt::{Bounds, Ended, attempt};
 use super::report::publish_outcome;
 use super::request::{Question, respond};
+use super::running::AttemptName;
 use super::{Slot, Worker};
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::failure::{Failure, FailureKind};
-use crate::wire::Outcome;
+use crate::wire::{AttemptId, Outcome};
 
 /// A task that a coordinator gives to a slot of its own process.
 pub(crate) struct LocalJob {
@@ -35,13 +36,20 @@ pub(crate) struct LocalJob {
     pub(crate) token: CancellationToken,
     pub(crate) slot: Slot,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
+    /// It is irreversible, and the journal says that this process may begin it.
+    pub(crate) is_granted: bool,
 }
 
 impl Worker {
-    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told:
-    /// its handler was probably stopped, and the next owner hands the attempt out again.
-    pub(crate) fn pass_outcome_on(self: &Arc<Self>, owner: &QueueName, outcome: Outcome) {
-        if matches!(outcome.ended, Ended::Failed { .. }) {
+    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told, unless the
+    /// attempt was granted: its handler was probably stopped, and the next owner hands the attempt out again.
+    pub(crate) fn pass_outcome_on(
+        self: &Arc<Self>,
+        owner: &QueueName,
+        outcome: Outcome,
+        is_granted: bool,
+    ) {
+        if matches!(outcome.ended, Ended::Failed { .. }) && !is_granted {
             return;
         }
         let (worker, owner) = (Arc::clone(self), owner.clone());
@@ -65,6 +73,17 @@ impl Worker {
                     .map(|at| worker.services.ports.clock.instant(at)),
                 ..worker.bounds()
             };
+            // It is heard of from the beginning, should another own the partition before it has ended.
+            let claim = job.is_granted.then(|| {
+                worker.claims.hold(AttemptName {
+                    owner: job.owner.clone(),
+                    attempt: AttemptId {
+                        run: job.run,
+                        task: job.task,
+                        attempt: job.attempt,
+                    },
+                })
+            });
             let span = attempt_span(&hosted.id, job.run, &job.key, job.attempt);
             if let (false, Some(trace)) = (span.is_disabled(), &job.scope.fields().trace) {
                 trace.attach(&span);
@@ -101,10 +120,11 @@ impl Worker {
                 ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await
-                && !given_up
+                && (!given_up || job.is_granted)
             {
                 publish_outcome(&*worker.services.ports.bus, &job.owner, &returned.0).await;
             }
+            drop(claim);
         });
     }
 }

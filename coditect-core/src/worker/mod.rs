@@ -7,6 +7,7 @@ mod breaker;
 mod claim;
 mod consume;
 mod control;
+mod grant;
 mod hosted;
 mod hungry;
 mod local;
@@ -43,6 +44,7 @@ pub(crate) use self::standing::Reported;
 
 use self::attempt::Bounds;
 use self::claim::Claims;
+use self::grant::Grants;
 use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
@@ -69,6 +71,8 @@ pub(crate) struct Worker {
     /// What came over the bus, to be found by those who want to stop it.
     running: Arc<Running>,
     claims: Arc<Claims>,
+    /// The claims that wait for leave to begin.
+    grants: Grants,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// Tells the owners of this process which queues were made anew.
@@ -96,6 +100,7 @@ impl Worker {
             halt: CancellationToken::new(),
             running: Arc::default(),
             claims: Arc::default(),
+            grants: Grants::default(),
             tellers: Arc::default(),
             anew: broadcast::Sender::new(anew::REMEMBERED),
             default_tenant: DEFAULT_TENANT.into(),
@@ -117,9 +122,7 @@ impl Worker {
         self.tracker.spawn(Arc::clone(self).tend_breakers());
         self.share();
         control::start(self).await?;
-        if self.services.ports.claim_after.is_some() {
-            self.tracker.spawn(Arc::clone(self).heartbeats());
-        }
+        self.tracker.spawn(Arc::clone(self).heartbeats());
         membership::start(self).await
     }
 

@@ -14,6 +14,7 @@ use super::hosted::{Hosted, Slot};
 use super::pass_on::pass_on;
 use super::report::reply;
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
+use crate::failure::{Failure, FailureKind};
 use crate::wire;
 
 /// Answers a request that was made outside of runs.
@@ -70,6 +71,11 @@ pub(super) async fn respond(
     hosted: &Arc<Hosted>,
     mut question: Question,
 ) -> Ended {
+    if hosted.card.effect().is_irreversible() {
+        let text =
+            "it is irreversible, and of a mere request nothing is kept: submit a run instead";
+        return Ended::failed(Failure::new(FailureKind::Permanent, text));
+    }
     let services = &worker.services;
     let bounds = Bounds {
         timeout: hosted.card.timeout(),

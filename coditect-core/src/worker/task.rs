@@ -11,6 +11,7 @@ use super::Worker;
 use super::attempt::{Attempted, Bounds, Ended, attempt};
 use super::claim::Hold;
 use super::consume::{RESUBSCRIBE, settle};
+use super::grant::Begin;
 use super::hosted::{Hosted, Slot};
 use super::local::attempt_span;
 use super::pass_on::pass_on;
@@ -55,10 +56,34 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         return settle(delivery.ack()).await;
     }
     let hosted = Arc::clone(slot.hosted());
-    // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
-    let token = delivery.lost().child_token();
+    let effect = hosted.card.effect().with_plan(message.effect);
+    let token = match effect.is_irreversible() {
+        // It goes on without its delivery, as nobody else may begin it.
+        true => CancellationToken::new(),
+        // A child fires with the loss of the delivery, and alone when somebody stops the attempt.
+        false => delivery.lost().child_token(),
+    };
     let Some(enrolled) = worker.running.attempt(name.clone(), token) else {
         return settle(delivery.ack()).await;
+    };
+    let deadline = message.deadline.map(|at| clock.instant(at));
+    let hold = match effect.is_irreversible() {
+        true => {
+            let token = &enrolled.token;
+            let begin = worker.ask_to_begin(&name, &delivery, token, deadline);
+            match begin.await {
+                Begin::Granted(claim) => {
+                    // Delivered again, it is refused.
+                    settle(delivery.ack()).await;
+                    Hold::Claim(claim)
+                }
+                Begin::Refused => return settle(delivery.ack()).await,
+                Begin::NotNow { is_told } => {
+                    return worker.leave_alone(&hosted, &name, delivery, is_told).await;
+                }
+            }
+        }
+        false => Hold::Delivery(Box::new(delivery)),
     };
     let span = attempt_span(&hosted.id, message.run, &message.key, message.attempt);
     if let (false, Some(trace)) = (span.is_disabled(), &message.trace) {
@@ -66,7 +91,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
     }
     let bounds = Bounds {
         timeout: message.timeout.or(hosted.card.timeout()),
-        deadline: message.deadline.map(|at| clock.instant(at)),
+        deadline,
         ..worker.bounds()
     };
     let (leave, meter) = slot.begin();
@@ -88,7 +113,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         meter,
     });
     let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
-    let (attempted, hold) = worker.hold(&name, delivery, work).await;
+    let (attempted, hold) = worker.hold(&name, hold, work).await;
     drop(context.release_slot());
     worker.end(&hosted, &name, attempted, hold).await;
 }
@@ -103,16 +128,17 @@ impl Worker {
     async fn hold(
         &self,
         name: &AttemptName,
-        delivery: Delivery,
+        hold: Hold,
         work: impl Future<Output = Attempted>,
     ) -> (Attempted, Hold) {
         let mut work = std::pin::pin!(work);
-        let Some(after) = self.services.ports.claim_after else {
-            return (work.await, Hold::Delivery(Box::new(delivery)));
+        let (delivery, after) = match (hold, self.services.ports.claim_after) {
+            (Hold::Delivery(delivery), Some(after)) => (delivery, after),
+            (hold, _) => return (work.await, hold),
         };
         tokio::select! {
             biased;
-            attempted = &mut work => return (attempted, Hold::Delivery(Box::new(delivery))),
+            attempted = &mut work => return (attempted, Hold::Delivery(delivery)),
             () = tokio::time::sleep(after) => {}
         }
         let ended = CancellationToken::new();
@@ -121,7 +147,24 @@ impl Worker {
             ended.cancel();
             attempted
         };
-        tokio::join!(work, self.claim(name, delivery, &ended))
+        tokio::join!(work, self.claim(name, *delivery, &ended))
+    }
+
+    /// Lets a delivery go whose attempt was not begun.
+    async fn leave_alone(
+        &self,
+        hosted: &Hosted,
+        name: &AttemptName,
+        delivery: Delivery,
+        is_told: bool,
+    ) {
+        let running = &self.running;
+        let is_own = hosted.own_queue() == Some(delivery.queue());
+        match running.is_stopped(name) || (is_own && is_told) {
+            // Its owner wants no more of it, or hands it to others.
+            true => settle(delivery.ack()).await,
+            false => settle(delivery.nack(RESUBSCRIBE)).await,
+        }
     }
 
     /// Tells how an attempt ended, and settles its delivery if there still is one.

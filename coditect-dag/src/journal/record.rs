@@ -96,6 +96,29 @@ pub enum RecordKind {
         #[serde(default)]
         lease_ms: Option<u64>,
     },
+    /// A worker may begin an attempt that must not be begun twice, and lives by heartbeats from now on. It is committed
+    /// before the worker hears of it.
+    Granted {
+        /// The task.
+        task: TaskId,
+        /// The attempt that may begin.
+        attempt: Attempt,
+        /// The process that may begin it.
+        incarnation: Arc<str>,
+        /// After how many milliseconds of silence it is taken for dead.
+        lease_ms: u64,
+        /// Which of that process's claims this answers.
+        claim: u64,
+    },
+    /// Nobody knows what became of an attempt that must not be begun twice. The task waits for a ruling.
+    Parked {
+        /// The task.
+        task: TaskId,
+        /// The attempt whose outcome is not known.
+        attempt: Attempt,
+        /// Why it is not known.
+        reason: Arc<str>,
+    },
     /// An attempt ended well, and with it the task.
     Succeeded {
         /// The task.
@@ -258,6 +281,8 @@ impl RecordKind {
         match self {
             Self::Dispatched { task, .. }
             | Self::Claimed { task, .. }
+            | Self::Granted { task, .. }
+            | Self::Parked { task, .. }
             | Self::Succeeded { task, .. }
             | Self::Failed { task, .. }
             | Self::Lost { task, .. }

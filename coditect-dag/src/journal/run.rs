@@ -218,6 +218,8 @@ impl RunSummary {
                 self.settlement = Some(settlement.clone());
             }
             RecordKind::Claimed { .. }
+            | RecordKind::Granted { .. }
+            | RecordKind::Parked { .. }
             | RecordKind::Snoozed { .. }
             | RecordKind::Expanded { .. }
             | RecordKind::RunCancelled { .. }

@@ -128,7 +128,8 @@ impl Stage {
         self.life.pass().await;
         match act {
             Act::Later => {
-                let error = AgentError::retryable("not now");
+                self.witness.has_done_nothing(by);
+                let error = AgentError::retryable("not now").before_effect();
                 Err(error.retry_after(Duration::from_millis(150)))
             }
             Act::Fail => Err(AgentError::retryable("failed")),

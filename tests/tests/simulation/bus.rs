@@ -62,6 +62,9 @@ impl SimBus {
         let world = &self.life.world;
         let mut put = Vec::with_capacity(envelopes.len());
         for mut envelope in envelopes {
+            if self.planted == Some(Planted::GrantsForged) {
+                envelope = granted(envelope);
+            }
             if world.hits(world.faults.late) && envelope.delay().is_none() {
                 let span = Duration::from_millis(1 + world.below(1_500));
                 envelope = envelope.with_delay(span);
@@ -185,6 +188,15 @@ fn name_of(to: &Destination) -> u64 {
     name.bytes().fold(7, |hash: u64, byte| {
         hash.wrapping_mul(31).wrapping_add(u64::from(byte))
     }) & 0xffff
+}
+
+/// A refused claim that looks as if it had been granted.
+fn granted(envelope: Envelope) -> Envelope {
+    if envelope.header("coditect-kind") != Some("grant") {
+        return envelope;
+    }
+    let body = String::from_utf8_lossy(envelope.payload()).replace("false", "true");
+    Envelope::new(body).with_headers(envelope.headers().clone())
 }
 
 fn unavailable() -> Error {

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_core::RunId;
 use coditect_core::bus::MessageBus;
 use coditect_core::dag::journal::{RunJournal, RunState};
+use coditect_core::{Ruling, RunId};
 use coditect_harness::Random;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,6 +22,8 @@ use crate::world::{NOBODY, World};
 const FAULTY: Duration = Duration::from_secs(5);
 /// How long it may take after that until all runs have ended.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// What a task has answered of which somebody says that it was done.
+const RULED: u64 = 1_000_000;
 /// How long it may take until nothing is left in the queues.
 const SETTLING: Duration = Duration::from_secs(60);
 
@@ -98,6 +100,7 @@ async fn play(seed: u64, planted: Option<Planted>) -> Outcome {
     let cluster = Cluster::new(Arc::clone(&world), scenario, setup, planted);
     let began = Instant::now();
     let mut nodes = JoinSet::new();
+    nodes.spawn(rule(Arc::clone(&cluster)));
     for node in 0..cluster.setup.nodes.len() {
         nodes.spawn(Arc::clone(&cluster).keep(node));
     }
@@ -182,6 +185,38 @@ async fn client(cluster: Arc<Cluster>, number: usize) -> RunId {
         }
     }
     run
+}
+
+/// Rules about what is parked, as a person would who looks now and then.
+async fn rule(cluster: Arc<Cluster>) {
+    let world = &cluster.world;
+    loop {
+        sleep(Duration::from_millis(300)).await;
+        for (run, task) in cluster.witness.parked() {
+            // People take their time.
+            if world.below(4) > 0 {
+                continue;
+            }
+            let Some(runtime) = cluster.any_runtime() else {
+                continue;
+            };
+            let ruling = match world.below(4) {
+                0 => Ruling::fail("the operator"),
+                1 => match Ruling::complete("the operator", RULED + u64::from(task)) {
+                    Ok(ruling) => ruling,
+                    Err(_) => continue,
+                },
+                _ => Ruling::retry("the operator"),
+            };
+            let handle = runtime.attach::<()>(run);
+            let path = format!("task-{task}");
+            let ruled = timeout(Duration::from_secs(2), handle.rule(&path, ruling)).await;
+            if let Ok(Ok(())) = ruled {
+                let number = cluster.scenario.number_of(run);
+                world.note(NOBODY, "somebody rules", [number, u64::from(task)]);
+            }
+        }
+    }
 }
 
 /// Kills, pauses, severs and sends away nodes for a while.

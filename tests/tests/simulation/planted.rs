@@ -15,6 +15,8 @@ pub(crate) enum Planted {
     SecondCompletion,
     /// An owner accepts an outcome that no attempt had.
     ForgedOutcome,
+    /// The bus lets every claim be granted.
+    GrantsForged,
     /// A step that was kept is done again by the next attempt.
     StepsForgotten,
 }

@@ -34,6 +34,8 @@ struct State {
     begun: BTreeMap<(RunId, u32, u32), u32>,
     /// What each attempt has answered.
     answers: BTreeSet<(RunId, u32, u32, u64)>,
+    /// Attempts that say that they have done nothing.
+    harmless: BTreeSet<(RunId, u32, u32)>,
     /// What the steps of tasks have given.
     steps: BTreeMap<(RunId, u32), u64>,
 }
@@ -44,6 +46,35 @@ pub(crate) struct Attempted {
     pub(crate) run: RunId,
     pub(crate) task: u32,
     pub(crate) attempt: u32,
+}
+
+impl State {
+    /// Checks that an attempt that begins was granted, and that those of its task that had begun before, or ought to have,
+    /// have done nothing, or somebody has ruled about them.
+    fn check_begun_once(&self, by: Attempted) -> Result<(), String> {
+        let Attempted { run, task, attempt } = by;
+        let model = self.runs.get(&run);
+        if !model.is_some_and(|model| model.was_granted(task, attempt)) {
+            return Err(format!(
+                "attempt {attempt} of irreversible task {task} begins, and was not granted"
+            ));
+        }
+        let begun = self.begun.range((run, task, 0)..=(run, task, u32::MAX));
+        let begun: Vec<_> = begun
+            .map(|((.., attempt), count)| (*attempt, *count))
+            .collect();
+        let last = begun.last().map_or(0, |(attempt, _)| *attempt);
+        for (attempt, count) in begun {
+            let excused = self.harmless.contains(&(run, task, attempt))
+                || model.is_some_and(|model| model.was_ruled(task, attempt));
+            if count > 1 || (attempt < last && !excused) {
+                return Err(format!(
+                    "irreversible task {task} was begun twice, and nobody had ruled about attempt {attempt}"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Witness {
@@ -129,6 +160,12 @@ impl Witness {
                 "attempt {attempt} of task {task} runs, and {dispatched} was the last that was handed out"
             ));
         }
+        if self.scenario.is_irreversible(run, task)
+            && let Err(text) = state.check_begun_once(by)
+        {
+            self.world.violated(text);
+        }
+        let model = state.runs.get(&run);
         let upstream: Vec<_> = takes
             .iter()
             .filter_map(|task| model.and_then(|model| model.output_of(*task)))
@@ -138,6 +175,20 @@ impl Witness {
                 "task {task} is given {taken:?}, and its upstream has answered {upstream:?}"
             ));
         }
+    }
+
+    /// A handler says that another may begin, as it has done nothing.
+    pub(crate) fn has_done_nothing(&self, by: Attempted) {
+        let attempted = (by.run, by.task, by.attempt);
+        self.state.lock().harmless.insert(attempted);
+    }
+
+    /// Tasks that wait for a ruling, by their runs.
+    pub(crate) fn parked(&self) -> Vec<(RunId, u32)> {
+        let state = self.state.lock();
+        let runs = state.runs.iter();
+        runs.flat_map(|(run, model)| model.parked().map(|task| (*run, task)))
+            .collect()
     }
 
     /// A handler answers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coditect_core::prelude::*;
 use coditect_core::resilience::Backoff;
-use coditect_core::{Error, PlanBuilder, RetryPolicy, RunId};
+use coditect_core::{EffectClass, Error, PlanBuilder, RetryPolicy, RunId};
 use coditect_harness::Random;
 use parking_lot::Mutex;
 
@@ -24,7 +24,7 @@ pub(crate) enum Act {
     FailForGood,
     /// Does not answer before its time is over, and then does.
     Dawdle,
-    /// Asks to be tried again a little later.
+    /// Asks to be tried again a little later, before it has done anything.
     Later,
 }
 
@@ -43,6 +43,8 @@ pub(crate) struct TaskScript {
     pub(crate) asks: bool,
     after_failure: bool,
     deadline: Option<Duration>,
+    /// It must not be begun twice.
+    pub(crate) irreversible: bool,
 }
 
 impl TaskScript {
@@ -95,6 +97,13 @@ impl Scenario {
     pub(crate) fn known_as(&self, run: RunId, key: Option<&str>) {
         let number = key.and_then(|key| key.strip_prefix("run-")?.parse().ok());
         self.numbers.lock().insert(run, number.unwrap_or(u64::MAX));
+    }
+
+    /// Says whether a task of a run must not be begun twice.
+    pub(crate) fn is_irreversible(&self, run: RunId, task: u32) -> bool {
+        let script = self.runs.get(self.number_of(run) as usize);
+        let task = script.and_then(|script| script.tasks.get(task as usize));
+        task.is_some_and(|task| task.irreversible)
     }
 
     pub(crate) fn number_of(&self, run: RunId) -> u64 {
@@ -177,6 +186,7 @@ fn task(random: &mut Random, index: u32, shape: u64) -> TaskScript {
         steps: one_in(random, 3),
         asks: one_in(random, 9),
         after_failure: one_in(random, 5),
+        irreversible: one_in(random, 4),
         deadline: one_in(random, 12).then(|| Duration::from_millis(300 + random.below(5_000))),
     }
 }
@@ -233,6 +243,9 @@ impl RunScript {
                     .priority(task.priority)
                     .retry(retry)
                     .timeout(Duration::from_secs(3));
+                if task.irreversible {
+                    settings = settings.effect(EffectClass::Irreversible);
+                }
                 if task.after_failure {
                     settings = settings.run_after_failure();
                 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod cut;
 mod meddled;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use coditect_core::{Dispatch, Error, Failure, RunEvent, RuntimeBuilder};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use self::cut::{Cut, Renewals};
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use self::meddled::Meddled;
 

@@ -8,7 +8,7 @@ use coditect_dag::{Class, Event, Expansion, Join, LossReason, TaskId, TaskSpec};
 
 use super::super::scope::Scope;
 use super::explain::decode_failure;
-use super::{Intern, RunMachine};
+use super::{Holder, Intern, RunMachine};
 use crate::aggregate::AggregatorCatalogue;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::{PatchSpec, PreparedPlan};
@@ -120,10 +120,35 @@ impl RunMachine {
                 incarnation,
                 lease_ms,
             } => {
-                if self.is_current(*task, *attempt) {
-                    let holder = (Arc::clone(incarnation), *lease_ms);
-                    self.claims.insert(*task, (*attempt, holder));
-                }
+                let holder = Holder {
+                    incarnation: Arc::clone(incarnation),
+                    lease_ms: *lease_ms,
+                    claim: None,
+                };
+                self.keep_holder(*task, *attempt, holder);
+                return Ok(None);
+            }
+            RecordKind::Granted {
+                task,
+                attempt,
+                incarnation,
+                lease_ms,
+                claim,
+            } => {
+                let holder = Holder {
+                    incarnation: Arc::clone(incarnation),
+                    lease_ms: Some(*lease_ms),
+                    claim: Some(*claim),
+                };
+                self.keep_holder(*task, *attempt, holder);
+                return Ok(None);
+            }
+            RecordKind::Parked {
+                task,
+                attempt,
+                reason,
+            } => {
+                self.park(*task, *attempt, record.at, reason);
                 return Ok(None);
             }
         }))
@@ -230,6 +255,14 @@ impl RunMachine {
                 self.failures.insert(*task, failure);
             }
             _ => debug_assert!(!matches!(event, Event::Succeeded { .. })),
+        }
+        if let Event::Succeeded { task, .. }
+        | Event::Failed { task, .. }
+        | Event::Lost { task, .. }
+        | Event::Snoozed { task, .. }
+        | Event::Expanded { task, .. } = event
+        {
+            self.unpark(*task);
         }
     }
 }

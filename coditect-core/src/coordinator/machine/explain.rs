@@ -18,6 +18,12 @@ impl RunMachine {
                 ),
             );
         }
+        if let Some(parked) = self.parked(task) {
+            let text = "the deadline passed, and nobody has said what became of it";
+            let mut failure = Failure::new(FailureKind::OutcomeUnknown, text);
+            failure.chain.push(parked.reason.to_string());
+            return failure;
+        }
         let state = self.scheduler.state(task).unwrap_or(TaskState::Pending);
         let mut failure = Failure::new(
             FailureKind::DeadlineExceeded,

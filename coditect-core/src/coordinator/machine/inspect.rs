@@ -182,7 +182,7 @@ impl RunMachine {
     pub(crate) fn open_attempts(&self) -> impl Iterator<Item = (TaskId, Attempt)> + '_ {
         self.tasks_in(TaskState::Running)
             .filter(|task| !self.scheduler.is_expanded(*task))
-            .filter(|task| !self.waiting.contains_key(task))
+            .filter(|task| !self.waiting.contains_key(task) && !self.parked.contains_key(task))
             .map(|task| (task, self.scheduler.attempt(task)))
     }
 

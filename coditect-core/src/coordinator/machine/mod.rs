@@ -4,6 +4,7 @@ mod event;
 mod explain;
 mod inspect;
 mod life;
+mod park;
 mod patch;
 mod reopen;
 mod wait;
@@ -23,6 +24,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::event::schedule;
 pub(crate) use self::explain::decode_failure;
 use self::explain::explain;
+use self::park::Parked;
+pub(crate) use self::park::is_ruling;
 pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
@@ -43,8 +46,15 @@ pub(crate) enum Effect {
 /// Gives a requirement the number under which its tasks queue.
 pub(crate) type Intern<'a> = &'a mut dyn FnMut(&Requirement) -> Class;
 
-/// The process that has claimed an attempt, and its lease in milliseconds where that is known.
-pub(crate) type Holder = (Arc<str>, Option<u64>);
+/// The process that has claimed an attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) incarnation: Arc<str>,
+    /// Where that is known.
+    pub(crate) lease_ms: Option<u64>,
+    /// Which of its claims was granted, for an attempt that is irreversible.
+    pub(crate) claim: Option<u64>,
+}
 
 /// One run, rebuilt from its records or kept up to date by them.
 pub(crate) struct RunMachine {
@@ -82,6 +92,9 @@ pub(crate) struct RunMachine {
     signals: FxHashMap<Arc<str>, Bytes>,
     /// Since when tasks wait for signals.
     waiting: FxHashMap<TaskId, Timestamp>,
+    /// Tasks of which nobody knows what became.
+    parked: FxHashMap<TaskId, Parked>,
+    times_parked: FxHashMap<TaskId, u32>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
     /// How many patches have changed the graph.
@@ -134,6 +147,8 @@ impl RunMachine {
             inputs: FxHashMap::default(),
             signals: FxHashMap::default(),
             waiting: FxHashMap::default(),
+            parked: FxHashMap::default(),
+            times_parked: FxHashMap::default(),
             by_person: FxHashSet::default(),
             revision: 0,
             patches: FxHashMap::default(),
@@ -196,6 +211,7 @@ impl RunMachine {
                 if !self.waiting.is_empty() {
                     self.waiting.remove(&task);
                 }
+                self.unpark(task);
                 if let Cause::FailFast(_) = cause {
                     let scope = self.scope_index(task);
                     self.failed_fast.insert(self.scopes[scope].task);

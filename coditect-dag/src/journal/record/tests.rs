@@ -24,6 +24,18 @@ fn every_kind_survives_serde() {
             incarnation: "a".into(),
             lease_ms: Some(10_000),
         },
+        RecordKind::Granted {
+            task,
+            attempt,
+            incarnation: "a".into(),
+            lease_ms: 10_000,
+            claim: 7,
+        },
+        RecordKind::Parked {
+            task,
+            attempt,
+            reason: "silent".into(),
+        },
         RecordKind::Succeeded {
             task,
             attempt,

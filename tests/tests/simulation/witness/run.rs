@@ -24,6 +24,11 @@ struct TaskModel {
     /// How it has ended for good.
     ended: Option<&'static str>,
     output: Option<u64>,
+    /// To which claim of which process each attempt was granted.
+    granted: BTreeMap<u32, (String, u64)>,
+    parked: bool,
+    /// What was ruled about attempts; none for what completes nothing.
+    ruled: BTreeMap<u32, Option<u64>>,
 }
 
 impl TaskModel {
@@ -37,6 +42,7 @@ impl TaskModel {
             ));
         }
         self.open = false;
+        self.parked = false;
         Ok(())
     }
 
@@ -50,6 +56,7 @@ impl TaskModel {
     fn end(&mut self, how: &'static str) {
         self.ended = Some(how);
         self.open = false;
+        self.parked = false;
     }
 }
 
@@ -60,6 +67,26 @@ impl RunModel {
 
     pub(super) fn output_of(&self, task: u32) -> Option<u64> {
         self.tasks.get(&task).and_then(|task| task.output)
+    }
+
+    pub(super) fn was_granted(&self, task: u32, attempt: u32) -> bool {
+        let task = self.tasks.get(&task);
+        task.is_some_and(|task| task.granted.contains_key(&attempt))
+    }
+
+    pub(super) fn was_ruled(&self, task: u32, attempt: u32) -> bool {
+        let task = self.tasks.get(&task);
+        task.is_some_and(|task| task.ruled.contains_key(&attempt))
+    }
+
+    /// The tasks that wait for a ruling.
+    pub(super) fn parked(&self) -> impl Iterator<Item = u32> {
+        let open = !self.settled && !self.cancelled;
+        let parked = self
+            .tasks
+            .iter()
+            .filter(move |(_, task)| open && task.parked);
+        parked.map(|(number, _)| *number)
     }
 
     pub(super) fn completions(&self) -> u64 {
@@ -96,6 +123,30 @@ impl RunModel {
                     return Err("the attempt that is claimed is not open".to_owned());
                 }
             }
+            RecordKind::Granted {
+                attempt,
+                incarnation,
+                claim,
+                ..
+            } => {
+                task.living()?;
+                if attempt.get() != task.attempt || !task.open {
+                    return Err("the attempt that is granted is not open".to_owned());
+                }
+                let grant = (incarnation.to_string(), *claim);
+                let kept = task.granted.entry(attempt.get()).or_insert(grant.clone());
+                if *kept != grant {
+                    return Err(format!("it was granted before, to {kept:?}"));
+                }
+                task.parked = false;
+            }
+            RecordKind::Parked { attempt, .. } => {
+                task.living()?;
+                if !task.open || !task.granted.contains_key(&attempt.get()) {
+                    return Err("the attempt that is parked was not granted".to_owned());
+                }
+                task.parked = true;
+            }
             RecordKind::Succeeded {
                 attempt, output, ..
             } => {
@@ -103,7 +154,8 @@ impl RunModel {
                 task.end("succeeded");
                 let value = serde_json::from_slice(output).map_err(|error| error.to_string())?;
                 task.output = Some(value);
-                if !answered(number, attempt.get(), value) {
+                let ruled = task.ruled.get(&attempt.get()).copied().flatten();
+                if !answered(number, attempt.get(), value) && ruled != Some(value) {
                     return Err(format!("no handler of this attempt has answered {value}"));
                 }
             }
@@ -156,9 +208,27 @@ impl RunModel {
             RecordKind::Started if self.started => return Err("it had begun before".to_owned()),
             RecordKind::Started => self.started = true,
             RecordKind::RunCancelled { .. } => self.cancelled = true,
+            RecordKind::Signalled { name, payload } => self.ruled(name, payload)?,
             RecordKind::Settled(_) => self.settled = true,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Takes in what somebody has ruled about an attempt.
+    fn ruled(&mut self, name: &str, payload: &[u8]) -> Result<(), String> {
+        let mut parts = name
+            .split([':', '.', '-'])
+            .filter_map(|part| part.parse().ok());
+        // The attempt, how often it was parked, and the task.
+        let (Some(attempt), Some(task)) = (parts.next(), parts.nth(1)) else {
+            return Err("it was signalled what nobody signals".to_owned());
+        };
+        let ruling: serde_json::Value =
+            serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+        let completes = ruling["verdict"]["complete"].as_u64();
+        let task: &mut TaskModel = self.tasks.entry(task).or_default();
+        task.ruled.insert(attempt, completes);
         Ok(())
     }
 
@@ -219,6 +289,9 @@ pub(super) fn name_of(kind: &RecordKind) -> &'static str {
         RecordKind::Started => "+ started",
         RecordKind::Dispatched { .. } => "+ dispatched",
         RecordKind::Claimed { .. } => "+ claimed",
+        RecordKind::Granted { .. } => "+ granted",
+        RecordKind::Parked { .. } => "+ parked",
+        RecordKind::Signalled { .. } => "+ signalled",
         RecordKind::Succeeded { .. } => "+ succeeded",
         RecordKind::Failed { .. } => "+ failed",
         RecordKind::Lost { .. } => "+ lost",

@@ -1,14 +1,15 @@
-//! The kinds of records as they lie in the store, and back.
+//! The kinds of records as they lie in the store.
+
+mod read;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_state::Result;
 use serde::{Deserialize, Serialize};
 
-use super::super::payload::{BlobRef, Payload};
-use super::{Decoded, End, owned, part};
+use super::super::payload::Payload;
+use super::End;
 use crate::journal::RecordKind;
 use crate::{Attempt, TaskId, Timestamp};
 
@@ -30,6 +31,20 @@ pub(super) enum Kind<'a> {
         incarnation: Cow<'a, str>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease_ms: Option<u64>,
+    },
+    Granted {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        incarnation: Cow<'a, str>,
+        lease_ms: u64,
+        claim: u64,
+    },
+    Parked {
+        task: TaskId,
+        attempt: Attempt,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
     },
     Succeeded {
         task: TaskId,
@@ -151,6 +166,28 @@ impl<'a> Kind<'a> {
                 incarnation: text(incarnation),
                 lease_ms: *lease_ms,
             },
+            RecordKind::Granted {
+                task,
+                attempt,
+                incarnation,
+                lease_ms,
+                claim,
+            } => Self::Granted {
+                task: *task,
+                attempt: *attempt,
+                incarnation: text(incarnation),
+                lease_ms: *lease_ms,
+                claim: *claim,
+            },
+            RecordKind::Parked {
+                task,
+                attempt,
+                reason,
+            } => Self::Parked {
+                task: *task,
+                attempt: *attempt,
+                reason: text(reason),
+            },
             RecordKind::Succeeded {
                 task,
                 attempt,
@@ -242,138 +279,5 @@ impl<'a> Kind<'a> {
             },
             RecordKind::Settled(settlement) => Self::Settled(End::new(settlement, inline)),
         }
-    }
-
-    pub(super) fn into_kind(self, within: &Bytes) -> Result<(RecordKind, Option<BlobRef>)> {
-        let kind = match self {
-            Self::Started => RecordKind::Started,
-            Self::Dispatched {
-                task,
-                attempt,
-                incarnation,
-            } => RecordKind::Dispatched {
-                task,
-                attempt,
-                incarnation: incarnation.map(owned),
-            },
-            Self::Claimed {
-                task,
-                attempt,
-                incarnation,
-                lease_ms,
-            } => RecordKind::Claimed {
-                task,
-                attempt,
-                incarnation: owned(incarnation),
-                lease_ms,
-            },
-            Self::Succeeded {
-                task,
-                attempt,
-                output,
-            } => {
-                let (output, blob) = part(output, within)?;
-                let kind = RecordKind::Succeeded {
-                    task,
-                    attempt,
-                    output,
-                };
-                return Ok((kind, blob));
-            }
-            Self::Failed {
-                task,
-                attempt,
-                failure,
-                retry_at,
-            } => {
-                let (failure, blob) = part(failure, within)?;
-                let kind = RecordKind::Failed {
-                    task,
-                    attempt,
-                    failure,
-                    retry_at,
-                };
-                return Ok((kind, blob));
-            }
-            Self::Lost {
-                task,
-                attempt,
-                reason,
-            } => RecordKind::Lost {
-                task,
-                attempt,
-                reason: owned(reason),
-            },
-            Self::Snoozed {
-                task,
-                attempt,
-                until,
-            } => RecordKind::Snoozed {
-                task,
-                attempt,
-                until,
-            },
-            Self::Expanded {
-                task,
-                attempt,
-                plan,
-            } => {
-                let (plan, blob) = part(plan, within)?;
-                let kind = RecordKind::Expanded {
-                    task,
-                    attempt,
-                    plan,
-                };
-                return Ok((kind, blob));
-            }
-            Self::Resolved { task, output } => {
-                let (output, blob) = part(output, within)?;
-                return Ok((RecordKind::Resolved { task, output }, blob));
-            }
-            Self::ScopeFailed { task, failure } => {
-                let (failure, blob) = part(failure, within)?;
-                return Ok((RecordKind::ScopeFailed { task, failure }, blob));
-            }
-            Self::Expired { task } => RecordKind::Expired { task },
-            Self::Cancelled { task } => RecordKind::Cancelled { task },
-            Self::RunCancelled { reason } => RecordKind::RunCancelled {
-                reason: owned(reason),
-            },
-            Self::Unserved { task } => RecordKind::Unserved { task },
-            Self::Redriven { task, input: None } => RecordKind::redriven(task),
-            Self::Redriven {
-                task,
-                input: Some(input),
-            } => {
-                let (input, blob) = part(input, within)?;
-                let input = Some(input);
-                return Ok((RecordKind::Redriven { task, input }, blob));
-            }
-            Self::Retried => RecordKind::Retried,
-            Self::Paused { reason } => RecordKind::Paused {
-                reason: owned(reason),
-            },
-            Self::Resumed => RecordKind::Resumed,
-            Self::Prioritized { task, priority } => RecordKind::Prioritized { task, priority },
-            Self::Waiting { task, attempt } => RecordKind::Waiting { task, attempt },
-            Self::Signalled { name, payload } => {
-                let (payload, blob) = part(payload, within)?;
-                let name = owned(name);
-                return Ok((RecordKind::Signalled { name, payload }, blob));
-            }
-            Self::Patched { patch } => {
-                let (patch, blob) = part(patch, within)?;
-                return Ok((RecordKind::Patched { patch }, blob));
-            }
-            Self::PatchRefused { id, reason } => RecordKind::PatchRefused {
-                id: owned(id),
-                reason: owned(reason),
-            },
-            Self::Settled(end) => {
-                let Decoded { value, blob } = end.into_settlement(within)?;
-                return Ok((RecordKind::Settled(value), blob));
-            }
-        };
-        Ok((kind, None))
     }
 }
