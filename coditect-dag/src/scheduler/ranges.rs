@@ -12,7 +12,8 @@ use crate::TaskId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRanges {
     first: u32,
-    len: u32,
+    /// How many stand together from there on.
+    head: u32,
     /// What was added, with the position of the first of each; empty for nearly every graph.
     more: Vec<(u32, Range<u32>)>,
     /// Of all of them.
@@ -25,7 +26,7 @@ impl TaskRanges {
     pub const fn new(first: u32, len: u32) -> Self {
         Self {
             first,
-            len,
+            head: len,
             more: Vec::new(),
             total: len,
         }
@@ -55,7 +56,7 @@ impl TaskRanges {
     #[inline]
     #[must_use]
     pub fn task(&self, position: u32) -> Option<TaskId> {
-        if position < self.len {
+        if position < self.head {
             return Some(TaskId::new(self.first + position));
         }
         let index = self.more.partition_point(|(begin, _)| *begin <= position);
@@ -69,7 +70,7 @@ impl TaskRanges {
     #[must_use]
     pub fn position(&self, task: TaskId) -> Option<u32> {
         let task = task.get();
-        if (self.first..self.first + self.len).contains(&task) {
+        if (self.first..self.first + self.head).contains(&task) {
             return Some(task - self.first);
         }
         let index = self.more.partition_point(|(_, range)| range.start <= task);
@@ -89,7 +90,7 @@ impl TaskRanges {
         &self,
     ) -> impl DoubleEndedIterator<Item = Range<u32>> + FusedIterator + Clone + use<'_> {
         let more = self.more.iter().map(|(_, range)| range.clone());
-        std::iter::once(self.first..self.first + self.len).chain(more)
+        std::iter::once(self.first..self.first + self.head).chain(more)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -207,43 +207,32 @@ fn a_patch_that_does_not_fit_is_refused_as_a_whole() {
     let mut run = Run::start(FailurePolicy::Skip, &tasks);
     run.dispatch("a");
     let added = |patch: &mut Patch<u8>| patch.added = vec![spec()];
-    let cases: [(&str, Box<dyn Fn(&mut Patch<u8>)>); 9] = [
-        (
-            "task 0 has begun, or ended: it is running",
-            Box::new(|it| it.removed = vec![id(0)]),
-        ),
-        (
-            "there is no task 9",
-            Box::new(|it| it.removed = vec![id(9)]),
-        ),
-        (
-            "task 1 is removed",
-            Box::new(|it| it.removed = vec![id(1), id(1)]),
-        ),
+    type Change = fn(&mut Patch<u8>);
+    let cases: [(&str, Change); 9] = [
+        ("task 0 has begun, or ended: it is running", |it| {
+            it.removed = vec![id(0)]
+        }),
+        ("there is no task 9", |it| it.removed = vec![id(9)]),
+        ("task 1 is removed", |it| it.removed = vec![id(1), id(1)]),
         (
             "task 1 still waits for task 0, and one of them is removed",
-            Box::new(|it| it.removed = vec![id(1)]),
+            |it| it.removed = vec![id(1)],
         ),
-        (
-            "tasks would wait in a cycle: 1 → 2",
-            Box::new(|it| it.connected = vec![(id(2), id(1))]),
-        ),
-        (
-            "task 1 waits for task 0 already",
-            Box::new(|it| it.connected = vec![(id(0), id(1))]),
-        ),
-        (
-            "task 2 does not wait for task 0",
-            Box::new(|it| it.disconnected = vec![(id(0), id(2))]),
-        ),
-        (
-            "task 1 cannot wait for 8, which is not there",
-            Box::new(|it| it.connected = vec![(id(8), id(1))]),
-        ),
-        (
-            "task 0 has begun, or ended: it is running",
-            Box::new(|it| it.connected = vec![(id(3), id(0))]),
-        ),
+        ("tasks would wait in a cycle: 1 → 2", |it| {
+            it.connected = vec![(id(2), id(1))]
+        }),
+        ("task 1 waits for task 0 already", |it| {
+            it.connected = vec![(id(0), id(1))]
+        }),
+        ("task 2 does not wait for task 0", |it| {
+            it.disconnected = vec![(id(0), id(2))]
+        }),
+        ("task 1 cannot wait for 8, which is not there", |it| {
+            it.connected = vec![(id(8), id(1))]
+        }),
+        ("task 0 has begun, or ended: it is running", |it| {
+            it.connected = vec![(id(3), id(0))]
+        }),
     ];
     for (why, change) in cases {
         let refused = run.refused(|patch| {
