@@ -232,7 +232,7 @@ async fn the_plan_of_a_task_is_patched_by_its_path() -> Result<(), Error> {
         let mut plan = Plan::builder();
         let a = plan.task("a", &HELD, 1);
         let b = plan.task("b", &ADD, a);
-        Ok::<Plan<u64>, Error>(plan.output(b)?)
+        plan.output::<u64>(b)
     });
     let runtime = staffed(&Shared::new(), &gate, &Count::default());
     let runtime = runtime.orchestrator(split).start().await?;

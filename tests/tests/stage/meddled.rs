@@ -20,12 +20,16 @@ type OnDeclare = dyn Fn(QueueSpec) -> QueueSpec + Send + Sync;
 /// Says, as soon as it wants, whether a message arrives.
 type OnPublish = dyn Fn(&Envelope) -> BoxFuture<'static, bool> + Send + Sync;
 
+/// Says, as soon as it wants, that what has arrived is confirmed.
+type OnConfirm = dyn Fn(&Envelope) -> BoxFuture<'static, ()> + Send + Sync;
+
 /// A memory bus that is meddled with.
 #[derive(Clone)]
 pub(crate) struct Meddled {
     inner: MemoryBus,
     on_declare: Arc<OnDeclare>,
     on_publish: Arc<OnPublish>,
+    on_confirm: Arc<OnConfirm>,
     end: Arc<Mutex<CancellationToken>>,
     gaps: Arc<AtomicU64>,
 }
@@ -36,6 +40,7 @@ impl Meddled {
             inner: MemoryBus::new(),
             on_declare: Arc::new(|spec| spec),
             on_publish: Arc::new(|_| Box::pin(std::future::ready(true))),
+            on_confirm: Arc::new(|_| Box::pin(std::future::ready(()))),
             end: Arc::default(),
             gaps: Arc::default(),
         }
@@ -46,6 +51,14 @@ impl Meddled {
         respec: impl Fn(QueueSpec) -> QueueSpec + Send + Sync + 'static,
     ) -> Self {
         self.on_declare = Arc::new(respec);
+        self
+    }
+
+    pub(crate) fn on_confirm(
+        mut self,
+        confirmed: impl Fn(&Envelope) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_confirm = Arc::new(confirmed);
         self
     }
 
@@ -88,7 +101,9 @@ impl MessageBus for Meddled {
 
     async fn publish(&self, to: &Destination, envelope: Envelope) -> Result<(), PublishError> {
         if (self.on_publish)(&envelope).await {
-            return self.inner.publish(to, envelope).await;
+            let confirmed = (self.on_confirm)(&envelope);
+            self.inner.publish(to, envelope).await?;
+            confirmed.await;
         }
         Ok(())
     }
@@ -104,7 +119,10 @@ impl MessageBus for Meddled {
                 arriving.push(envelope);
             }
         }
-        self.inner.publish_batch(to, arriving).await
+        let confirmed: Vec<_> = arriving.iter().map(|one| (self.on_confirm)(one)).collect();
+        self.inner.publish_batch(to, arriving).await?;
+        futures::future::join_all(confirmed).await;
+        Ok(())
     }
 
     async fn subscribe(&self, subscription: Subscription) -> Result<Consumer, Error> {

@@ -17,7 +17,8 @@ async fn what_does_not_fit_is_refused_with_the_task_and_the_reason() -> Result<(
     let runtime = staffed(&Shared::new(), &gate, &Count::default());
     let runtime = runtime.start().await?;
     let run = begun(&runtime, &gate).await?;
-    let cases: [(&str, fn(&mut Patch)); 14] = [
+    type Change = fn(&mut Patch);
+    let cases: [(&str, Change); 14] = [
         ("task `a` has begun: it is running", |patch| {
             patch.replace("a", &HELD, 2);
         }),
