@@ -55,6 +55,7 @@
 //! | combine many results | [`aggregate`]: ready-made ones and [`ResultAggregator`] |
 //! | say how a task is run: priority, timeout, retries | [`PlanBuilder::configure`] with [`TaskSettings`] |
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
+//! | have something done later, or again and again | [`Submit::start_at`], [`Submit::on_schedule`] with a [`Timing`] |
 //! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |
@@ -80,6 +81,7 @@ mod ports;
 pub mod prelude;
 mod run;
 mod runtime;
+mod schedule;
 mod sharing;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -106,12 +108,16 @@ pub use crate::plan::{
 };
 pub use crate::ports::Dispatch;
 pub use crate::run::{
-    EventStream, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit, TaskInfo,
-    TaskReport, Waiting,
+    EventStream, Occasion, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit,
+    TaskInfo, TaskReport, Waiting,
 };
 pub use crate::runtime::{
     BusSource, DeadLetters, RegistrySource, Request, Runtime, RuntimeBuilder, SetAside,
     SetAsideKind, SetAsidePage, StateSource, shutdown_signal,
+};
+pub use crate::schedule::{
+    Missed, NewSchedule, Overlap, Schedule, ScheduleFilter, ScheduleInfo, ScheduleState,
+    ScheduledRun, Timing,
 };
 pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::schedule::CalendarClock;
 use crate::wire;
 
 /// What everything in a runtime shares.
@@ -21,6 +22,8 @@ pub(crate) struct Ports {
     pub(crate) journal: Arc<dyn RunJournal>,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
+    /// By which schedules go.
+    pub(crate) calendar: Arc<CalendarClock>,
     pub(crate) chance: Chance,
     pub(crate) settings: Settings,
     /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held

@@ -13,7 +13,7 @@ use crate::agent::AgentError;
 use crate::error::Error;
 use crate::failure::FailureKind;
 use crate::plan::{Call, Plan};
-use crate::run::{Parent, RunHandle, SubmitOptions};
+use crate::run::{Deadline, Parent, RunHandle, SubmitOptions};
 
 /// How many requests may be nested in each other, so that agents that call in circles come to an end.
 const MAX_NESTED: u32 = 16;
@@ -109,7 +109,7 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
         }
         let mut options = SubmitOptions {
             tenant: Some(Arc::clone(&scope.tenant)),
-            deadline: context.inner.deadline,
+            deadline: context.inner.deadline.map(Deadline::At),
             depth: scope.depth + 1,
             parent: Some(Parent {
                 run: parent,

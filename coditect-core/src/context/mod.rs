@@ -4,6 +4,7 @@ mod belonging;
 mod charge;
 mod child;
 mod health;
+mod occasion;
 mod progress;
 mod sibling;
 mod slot;
@@ -34,7 +35,7 @@ use crate::agent::AgentError;
 use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
-use crate::run::Submitter;
+use crate::run::{Occasion, Submitter};
 use crate::worker::{Hosted, RateGate, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
@@ -92,6 +93,8 @@ pub(crate) struct ScopeFields {
     pub(crate) tenant: Arc<str>,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) depth: u32,
+    /// The occurrence of a schedule that the run is for.
+    pub(crate) occasion: Option<Occasion>,
 }
 
 impl RunScope {

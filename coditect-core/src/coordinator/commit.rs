@@ -245,6 +245,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            occasion: fields.occasion.clone(),
             effect: settings.effect,
             trace: fields.trace.clone(),
             input,

@@ -32,6 +32,7 @@ impl Owner {
     pub(super) fn due(&mut self) {
         while let Some((run, due)) = self.timers.pop(self.now) {
             match due {
+                Due::Start => self.start_due(run),
                 Due::Backoff => self.backoffs(run, None),
                 Due::TaskDeadline(task) => self.task_deadline(run, task),
                 Due::Claim(task) => self.claim_due(run, task),

@@ -60,8 +60,7 @@ impl Owner {
                 if let Some(deadline) = deadline {
                     self.timers.push(deadline, run, Due::RunDeadline);
                 }
-                self.must(run, RecordKind::Started);
-                self.set_deadlines(run, None);
+                self.start_or_wait(run);
             }
             Err(failure) => {
                 let failure = encode_failure(&failure);

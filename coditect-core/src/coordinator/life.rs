@@ -22,6 +22,7 @@ impl Owner {
         match command {
             Command::Cancel { reason, .. } => self.cancelled(run, reason),
             Command::Pause { reason, .. } => self.change(run, RecordKind::Paused { reason }),
+            Command::Reschedule { start_at, .. } => self.reschedule(run, start_at),
             Command::Resume { .. } => self.resume_run(run),
             Command::Prioritize { task, priority, .. } => self.prioritize(run, task, priority),
             Command::Signal { name, payload, .. } => self.signalled(run, name, payload),
@@ -134,8 +135,12 @@ impl Owner {
             active.ended = ended;
         }
         active.deadline = active.machine.run_deadline();
+        let started = active.machine.scheduler().is_started();
         if let Some(deadline) = active.deadline {
             self.timers.push(deadline, run, Due::RunDeadline);
+        }
+        if !started {
+            self.start_or_wait(run);
         }
     }
 

@@ -22,7 +22,7 @@ use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::{Outbox, Publisher};
 use super::timer::Timers;
-use super::{Shared, renew, sweep};
+use super::{Shared, renew, schedule, sweep};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
@@ -141,6 +141,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
+        schedule::start(&shared, &lease, &lost);
         let mut owner = Self {
             shared,
             queue,

@@ -51,6 +51,7 @@ impl Owner {
             tenant: Arc::clone(&submission.tenant),
             trace: terms.trace(),
             depth,
+            occasion: terms.occasion.clone(),
         });
         let mut active = ActiveRun::new(
             machine,
@@ -59,6 +60,7 @@ impl Owner {
             deadline,
             self.lost.child_token(),
         );
+        active.machine.schedule(submission.start_at);
         active.parent = terms.parent.map(|parent| parent.run);
         Ok(active)
     }
@@ -116,6 +118,7 @@ impl Owner {
         active.deadline = active.machine.run_deadline();
         let deadline = active.deadline;
         let settled = active.machine.is_settled();
+        let starts_at = active.machine.starts_at();
         let backoffs: Vec<_> = active
             .machine
             .tasks_in(TaskState::Backoff)
@@ -134,6 +137,9 @@ impl Owner {
         }
         if let Some(at) = deadline {
             self.timers.push(at, run, Due::RunDeadline);
+        }
+        if let Some(at) = starts_at {
+            self.timers.push(at, run, Due::Start);
         }
         for at in backoffs {
             self.timers.push(at, run, Due::Backoff);

@@ -8,6 +8,8 @@ use coditect_dag::{RunId, TaskId, Timestamp};
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
+    /// The run is to start.
+    Start,
     /// A backoff has ended.
     Backoff,
     /// A task's deadline has come.

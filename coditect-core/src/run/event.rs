@@ -33,8 +33,10 @@ pub struct RunEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RunEventKind {
-    /// A coordinator took the run up.
+    /// A coordinator began with the run.
     Started,
+    /// The run waits for its start, which was put off or brought forward to this instant.
+    Rescheduled(Timestamp),
     /// A task can run as soon as there is a slot for it.
     Ready(TaskInfo),
     /// An attempt was handed out.
@@ -128,6 +130,8 @@ impl EventStream {
         let plan = Arc::new(PreparedPlan::new(spec.plan)?);
         let machine =
             RunMachine::new(plan, &spec.terms, &mut |_| Class(0), None).map_err(Error::of_run)?;
+        let mut machine = machine;
+        machine.schedule(log.submission.start_at);
         let pattern = wire::progress_topic(run)?.as_str().parse()?;
         let progress = ports.bus.subscribe(Subscription::topic(pattern)).await.ok();
         // The log itself is read page by page as it is asked for.
@@ -271,6 +275,7 @@ impl EventStream {
     fn kind(&self, record: &RecordKind) -> Option<RunEventKind> {
         Some(match record {
             RecordKind::Started => RunEventKind::Started,
+            RecordKind::Rescheduled { start_at } => RunEventKind::Rescheduled(*start_at),
             RecordKind::Dispatched { task, .. } => RunEventKind::Dispatched(self.info(*task)),
             RecordKind::Unserved { task } => RunEventKind::Unserved(self.info(*task)),
             RecordKind::Waiting { task, .. } => {

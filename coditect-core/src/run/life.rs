@@ -1,11 +1,12 @@
 //! What can be asked of a run: pause, resume, another priority, signals, decisions, another chance.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use coditect_bus::Priority;
-use coditect_dag::TaskId;
 use coditect_dag::journal::{Command, RunFilter, RunState, RunSummary};
+use coditect_dag::{TaskId, Timestamp};
 use serde::Serialize;
 
 use super::event::EventStream;
@@ -73,6 +74,27 @@ impl<O> RunHandle<O> {
     pub async fn resume(&self) -> Result<(), Error> {
         let at = self.ports.clock.now();
         self.send(Command::Resume { at }).await
+    }
+
+    /// Lets a run start at another instant that waits for its [start](crate::Submit::start_at); at once if that has passed.
+    ///
+    /// Its deadline moves with it. A run that has begun stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the run has begun or ended; as [`summary`](Self::summary).
+    pub async fn reschedule(&self, start_at: SystemTime) -> Result<(), Error> {
+        let summary = self.summary().await?;
+        if summary.start_at.is_none() || summary.started_at.is_some() || summary.state.is_settled()
+        {
+            let text = format!(
+                "the run is {}, and does not wait for its start",
+                summary.state
+            );
+            return Err(Error::invalid(text));
+        }
+        let (start_at, at) = (Timestamp::from(start_at), self.ports.clock.now());
+        self.send(Command::Reschedule { start_at, at }).await
     }
 
     /// Gives the run another priority: tasks that have none of their own follow, also those of plans that are yet to

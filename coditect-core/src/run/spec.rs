@@ -5,7 +5,7 @@ use coditect_dag::{RunId, TaskId, Timestamp};
 use coditect_telemetry::TraceContext;
 use serde::{Deserialize, Serialize};
 
-use super::RunLimits;
+use super::{Occasion, RunLimits};
 use crate::plan::spec::PlanSpec;
 
 /// A run as its submission keeps it, beside what the journal itself knows.
@@ -29,6 +29,9 @@ pub(crate) struct RunTerms {
     /// The task that started the run, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<Parent>,
+    /// The occurrence of a schedule that the run is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) occasion: Option<Occasion>,
     /// How many child requests led here.
     #[serde(default)]
     pub(crate) depth: u32,

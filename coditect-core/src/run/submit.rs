@@ -1,185 +1,22 @@
-//! Submitting a run: checked, written down, and then told to the caller.
+//! Describing a run to be submitted.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use coditect_bus::Priority;
-use coditect_dag::journal::Submission;
-use coditect_dag::{RunId, Timestamp};
+use coditect_dag::Timestamp;
 use coditect_telemetry::TraceContext;
-use parking_lot::Mutex;
 
 use super::RunLimits;
 use super::handle::RunHandle;
-use super::spec::{Parent, RunSpec, RunTerms};
+use super::submitter::{Deadline, Start, SubmitOptions, Submitter};
 use crate::error::Error;
-use crate::failure::FailureKind;
-use crate::plan::spec::Binding;
-use crate::plan::{Plan, PreparedPlan};
-use crate::ports::Ports;
-use crate::worker::Hosted;
-
-/// How many submitted plans are kept for the coordinator of the same process to pick up.
-const KEPT_PLANS: usize = 256;
-
-/// Submits runs.
-#[derive(Clone)]
-pub(crate) struct Submitter {
-    ports: Arc<Ports>,
-    hosted: Arc<[Arc<Hosted>]>,
-    /// None where this process leaves runs to others.
-    prepared: Option<Arc<PreparedRuns>>,
-}
-
-/// How a run is to be carried out.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SubmitOptions {
-    pub(crate) idempotency_key: Option<String>,
-    pub(crate) tenant: Option<Arc<str>>,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Timestamp>,
-    pub(crate) limits: RunLimits,
-    pub(crate) depth: u32,
-    pub(crate) parent: Option<Parent>,
-    pub(crate) trace: Option<TraceContext>,
-}
-
-impl Submitter {
-    pub(crate) fn new(
-        ports: Arc<Ports>,
-        hosted: Arc<[Arc<Hosted>]>,
-        prepared: Option<Arc<PreparedRuns>>,
-    ) -> Self {
-        Self {
-            ports,
-            hosted,
-            prepared,
-        }
-    }
-
-    pub(crate) fn ports(&self) -> &Arc<Ports> {
-        &self.ports
-    }
-
-    pub(crate) async fn submit<O>(
-        &self,
-        plan: Plan<O>,
-        options: SubmitOptions,
-    ) -> Result<RunHandle<O>, Error> {
-        if self.prepared.is_none() && self.ports.private.is_some() {
-            return Err(Error::invalid(
-                "this runtime only works and keeps its journal to itself, so nobody would carry the run out; \
-                 give it the state of its coordinators, or leave `worker_only` out",
-            ));
-        }
-        let plan = Arc::new(PreparedPlan::new(plan.into_spec())?);
-        self.check_width(&plan, &options.limits)?;
-        self.check_inputs(&plan)?;
-        let trace = options
-            .trace
-            .or_else(TraceContext::current)
-            .unwrap_or_else(TraceContext::generate);
-        let terms = RunTerms {
-            priority: options.priority,
-            deadline: options.deadline,
-            limits: options.limits,
-            depth: options.depth,
-            parent: options.parent,
-            ..RunTerms::default()
-        }
-        .with_trace(Some(&trace));
-        let spec = serde_json::to_vec(&RunSpec {
-            plan: plan.spec(),
-            terms: terms.clone(),
-        })
-        .map_err(|error| Error::invalid("the run cannot be written as JSON").with_source(error))?;
-        let run = self.ports.chance.run();
-        let mut submission = Submission::new(run, Bytes::from(spec), self.ports.clock.now());
-        submission.idempotency_key = options.idempotency_key;
-        submission.labels = options.labels;
-        if let Some(parent) = options.parent {
-            let label = (Parent::LABEL.to_owned(), parent.run.to_string());
-            submission.labels.extend([label]);
-        }
-        if let Some(tenant) = options.tenant {
-            submission.tenant = tenant;
-        }
-        if let Some(prepared) = &self.prepared {
-            prepared.keep(run, plan, terms);
-        }
-        let submitted = self.ports.journal.submit(submission).await;
-        if !matches!(&submitted, Ok(submitted) if submitted.run == run) {
-            self.prepared
-                .as_ref()
-                .and_then(|prepared| prepared.take(run));
-        }
-        Ok(RunHandle::new(submitted?.run, Arc::clone(&self.ports)))
-    }
-
-    fn check_width(&self, plan: &PreparedPlan, limits: &RunLimits) -> Result<(), Error> {
-        let count = plan.spec().tasks.len();
-        let limit = limits.max_width.min(limits.max_tasks) as usize;
-        if count > limit {
-            let text =
-                format!("the plan has {count} tasks, {limit} are allowed by the run's limits");
-            return Err(Error::invalid(text));
-        }
-        Ok(())
-    }
-
-    /// Compares inputs that are plain values with what agents of this process take.
-    fn check_inputs(&self, plan: &PreparedPlan) -> Result<(), Error> {
-        let agents: Vec<_> = plan
-            .requirements()
-            .iter()
-            .map(|requirement| self.hosted.iter().find(|hosted| hosted.offers(requirement)))
-            .collect();
-        for task in &plan.spec().tasks {
-            let (Some(hosted), Binding::Value(value)) = (agents[task.call as usize], &task.input)
-            else {
-                continue;
-            };
-            if let Err(failure) = hosted.agent.check(value.get().as_bytes()) {
-                debug_assert_eq!(failure.kind, FailureKind::InvalidInput);
-                return Err(Error::of_run(failure.with_task(&*task.key)));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Submitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submitter").finish_non_exhaustive()
-    }
-}
-
-/// Plans that were checked in this process, so that its coordinator need not read them again.
-#[derive(Debug, Default)]
-pub(crate) struct PreparedRuns(Mutex<VecDeque<(RunId, Arc<PreparedPlan>, RunTerms)>>);
-
-impl PreparedRuns {
-    fn keep(&self, run: RunId, plan: Arc<PreparedPlan>, terms: RunTerms) {
-        let mut plans = self.0.lock();
-        if plans.len() >= KEPT_PLANS {
-            plans.pop_front();
-        }
-        plans.push_back((run, plan, terms));
-    }
-
-    pub(crate) fn take(&self, run: RunId) -> Option<(Arc<PreparedPlan>, RunTerms)> {
-        let mut plans = self.0.lock();
-        let index = plans.iter().position(|(known, ..)| *known == run)?;
-        plans.remove(index).map(|(_, plan, terms)| (plan, terms))
-    }
-}
+use crate::plan::Plan;
+use crate::schedule::{NewSchedule, Timing};
 
 /// A run about to be submitted; awaiting it submits it.
 ///
@@ -260,11 +97,49 @@ impl<O> Submit<O> {
         self
     }
 
-    /// Limits the time from now until the run has ended; without it a run may wait for ever.
+    /// Limits the time from the submission until the run has ended, or from its [start](Self::start_at) where that is
+    /// later; without it a run may wait for ever.
     pub fn deadline(mut self, after: Duration) -> Self {
-        if let Ok(submitter) = &self.submitter {
-            self.options.deadline = Some(submitter.ports.clock.now().saturating_add(after));
-        }
+        self.options.deadline = Some(Deadline::Within(after));
+        self
+    }
+
+    /// Puts the start of the run off until an instant; at once if that has passed.
+    ///
+    /// The run is accepted and kept as any other, has its idempotency key, and is listed as
+    /// [`Scheduled`](crate::RunState::Scheduled). It can be [cancelled](RunHandle::cancel) and
+    /// [put off](RunHandle::reschedule) while it waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use coditect_core::prelude::*;
+    /// use coditect_core::RunState;
+    ///
+    /// const REMIND: Call<String, ()> = Call::new("remind");
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// # let runtime = Runtime::builder().start().await?;
+    /// let run = runtime
+    ///     .submit(&REMIND, "water the plants".to_owned())
+    ///     .start_after(Duration::from_secs(3600))
+    ///     .await?;
+    /// assert_eq!(run.state().await?, RunState::Scheduled);
+    /// run.cancel("it rains").await?;
+    /// assert_eq!(run.settled().await?.state, RunState::Cancelled);
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn start_at(mut self, at: SystemTime) -> Self {
+        self.options.start = Some(Start::At(Timestamp::from(at)));
+        self
+    }
+
+    /// Puts the start of the run off for a while, counted from its submission; see [`start_at`](Self::start_at).
+    pub fn start_after(mut self, span: Duration) -> Self {
+        self.options.start = Some(Start::After(span));
         self
     }
 
@@ -272,6 +147,51 @@ impl<O> Submit<O> {
     pub fn limits(mut self, limits: RunLimits) -> Self {
         self.options.limits = limits;
         self
+    }
+
+    /// Makes a schedule of it: a run of this is submitted for every time that the timing names.
+    ///
+    /// Whoever coordinates submits them, exactly one for each occurrence, under a key of its own; the run's labels
+    /// ([`Occasion`](crate::Occasion)) and its tasks' [context](crate::TaskContext::occasion) say which one it is for. Everything else that was said of the run
+    /// holds for each of them; a deadline counts from when it is submitted. To make a schedule that is there already and does the same changes nothing,
+    /// so that every start of a program may do it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use coditect_core::prelude::*;
+    /// use coditect_core::{Missed, Overlap, Timing};
+    ///
+    /// const REPORT: Call<String, ()> = Call::new("report");
+    ///
+    /// async fn report(context: TaskContext, team: String) -> Result<(), AgentError> {
+    ///     let night = context.occasion().map(|occasion| occasion.nominal());
+    ///     println!("{team}: {night:?}");
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// let runtime = Runtime::builder().agent(agent("report", report)).start().await?;
+    /// let nightly = runtime
+    ///     .submit(&REPORT, "all".to_owned())
+    ///     .tenant("acme")
+    ///     .on_schedule("nightly-report", Timing::cron("30 2 * * *").with_zone("Europe/Berlin"))
+    ///     .missed(Missed::Last)
+    ///     .overlap(Overlap::Skip)
+    ///     .await?;
+    /// assert!(nightly.info().await?.next.is_some());
+    ///
+    /// let run = nightly.trigger().await?;
+    /// runtime.attach::<()>(run).result().await?;
+    /// nightly.pause("nobody reads it").await?;
+    /// assert_eq!(nightly.info().await?.next, None);
+    /// nightly.delete().await?;
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn on_schedule(self, name: impl Into<String>, timing: Timing) -> NewSchedule<O> {
+        NewSchedule::new(self.submitter, self.plan, self.options, name.into(), timing)
     }
 
     /// Makes the run part of a trace that began elsewhere.

@@ -294,6 +294,7 @@ impl RuntimeBuilder {
             journal,
             store,
             clock: self.chance.clock(),
+            calendar: Arc::default(),
             chance: self.chance,
             settings,
             private,

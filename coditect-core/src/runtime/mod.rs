@@ -34,6 +34,7 @@ use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
 use crate::run::{RunHandle, Submit, Submitter};
+use crate::schedule::{self, Book, Schedule, ScheduleFilter, ScheduleInfo};
 use crate::worker::Worker;
 
 /// Runs agents, and the runs in which they work together.
@@ -192,6 +193,26 @@ impl Runtime {
     /// ```
     pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
         Ok(self.journal().list(filter).await?)
+    }
+
+    /// Finds a schedule by its name; whether there is one is told when it is asked for something.
+    #[must_use]
+    pub fn schedule(&self, name: impl Into<Arc<str>>) -> Schedule {
+        Schedule::new(name, Arc::clone(self.inner.submitter.ports()))
+    }
+
+    /// Lists the schedules that a filter selects, by name; page by page.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// # Cancel safety
+    ///
+    /// It only reads.
+    pub async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>, Error> {
+        let book = Book::new(self.inner.submitter.ports());
+        schedule::list(&book, &filter).await
     }
 
     /// The message bus, for messages of your own.

@@ -38,6 +38,8 @@ pub(crate) const REQUIREMENT: &str = "coditect-requirement";
 pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
 pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
+pub(crate) const SCHEDULE: &str = "coditect-schedule";
+pub(crate) const NOMINAL: &str = "coditect-nominal-ms";
 /// What carrying the task out a second time would do, where its plan says so.
 pub(crate) const EFFECT: &str = "coditect-effect";
 /// How often something was passed on to a consumer of another version.

@@ -11,11 +11,12 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, DEADLINE, DEPTH, EFFECT, KEY, KIND, REQUIREMENT, RUN, TASK, TENANT, TIMEOUT, optional,
-    required, trace_of, with_trace,
+    ATTEMPT, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE, TASK, TENANT,
+    TIMEOUT, optional, required, trace_of, with_trace,
 };
 use crate::effect::EffectClass;
 use crate::error::Error;
+use crate::run::Occasion;
 
 /// A task as it is published to the queue of its capability.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct TaskMessage {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) depth: u32,
+    pub(crate) occasion: Option<Occasion>,
     /// What the plan asks for, which its agent may be stricter than.
     pub(crate) effect: Option<EffectClass>,
     pub(crate) trace: Option<TraceContext>,
@@ -93,6 +95,11 @@ impl TaskMessage {
                 .with_header(DEADLINE, deadline.as_millis().to_string())
                 .with_expires_at(deadline.into());
         }
+        if let Some(occasion) = self.occasion {
+            envelope = envelope
+                .with_header(SCHEDULE, occasion.schedule.to_string())
+                .with_header(NOMINAL, occasion.nominal.as_millis().to_string());
+        }
         with_trace(envelope, self.trace.as_ref())
     }
 
@@ -117,6 +124,13 @@ impl TaskMessage {
             timeout: optional(envelope, TIMEOUT)?.map(Duration::from_millis),
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
+            occasion: match optional::<String>(envelope, SCHEDULE)? {
+                Some(schedule) => Some(Occasion {
+                    schedule: schedule.into(),
+                    nominal: Timestamp::from_millis(required(envelope, NOMINAL)?),
+                }),
+                None => None,
+            },
             effect,
             trace: trace_of(envelope),
             input: envelope.payload().clone(),

@@ -17,6 +17,7 @@ use crate::context::Progress;
 use crate::effect::EffectClass;
 use crate::failure::FailureKind;
 use crate::plan::PreparedPlan;
+use crate::run::Occasion;
 use crate::worker::Ended;
 
 const PAGE: &str = include_str!("../../../docs/wire.md");
@@ -79,6 +80,10 @@ fn task() -> TaskMessage {
         timeout: Some(Duration::from_secs(30)),
         deadline: Some(Timestamp::from_millis(1_767_225_600_000)),
         depth: 0,
+        occasion: Some(Occasion {
+            schedule: "nightly".into(),
+            nominal: Timestamp::from_millis(1_767_222_000_000),
+        }),
         effect: None,
         trace: TraceContext::extract(|name| (name == "traceparent").then_some(trace)),
         input: Bytes::from(example("task-body")),
@@ -121,7 +126,7 @@ fn a_task_made_of_the_documented_headers_is_read() {
 
 #[test]
 fn every_header_is_required_but_those_said_to_be_optional() {
-    let optional = [KIND, DEPTH, TIMEOUT, DEADLINE, "traceparent"];
+    let optional = [KIND, DEPTH, SCHEDULE, TIMEOUT, DEADLINE, "traceparent"];
     let whole = task().into_envelope();
     for (missing, _) in whole.headers().iter() {
         let mut headers = Headers::new();

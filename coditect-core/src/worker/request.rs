@@ -93,6 +93,7 @@ pub(super) async fn respond(
             tenant: Arc::clone(&worker.default_tenant),
             trace: question.trace,
             depth: 0,
+            occasion: None,
         }),
         task: TaskId::new(0),
         attempt: Attempt::FIRST,

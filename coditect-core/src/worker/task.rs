@@ -101,6 +101,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
             tenant: message.tenant,
             trace: message.trace,
             depth: message.depth,
+            occasion: message.occasion,
         }),
         task: message.task,
         attempt: message.attempt,

@@ -47,6 +47,13 @@ pub enum Command {
         /// When it was asked for.
         at: Timestamp,
     },
+    /// Starts a run at another time that waits for its start.
+    Reschedule {
+        /// When it is to start.
+        start_at: Timestamp,
+        /// When it was asked for.
+        at: Timestamp,
+    },
     /// Lets nothing more be handed out.
     Pause {
         /// Why.

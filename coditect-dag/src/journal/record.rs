@@ -74,6 +74,11 @@ impl Record {
 pub enum RecordKind {
     /// The owner of the partition has taken the run in.
     Started,
+    /// The run, which waits for its start, is to start at another time.
+    Rescheduled {
+        /// When.
+        start_at: Timestamp,
+    },
     /// An attempt was handed out; it is committed before its envelope is published.
     Dispatched {
         /// The task.
@@ -297,6 +302,7 @@ impl RecordKind {
             | Self::Redriven { task, .. } => Some(*task),
             Self::Prioritized { task, .. } => *task,
             Self::Started
+            | Self::Rescheduled { .. }
             | Self::RunCancelled { .. }
             | Self::Retried
             | Self::Paused { .. }

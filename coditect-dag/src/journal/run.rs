@@ -30,6 +30,9 @@ pub struct Submission {
     pub spec: Bytes,
     /// When it was submitted.
     pub at: Timestamp,
+    /// When its owner is to start it, where that is not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
 }
 
 impl Submission {
@@ -43,6 +46,7 @@ impl Submission {
             labels: BTreeMap::new(),
             spec: spec.into(),
             at,
+            start_at: None,
         }
     }
 
@@ -57,6 +61,13 @@ impl Submission {
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = tenant.into();
+        self
+    }
+
+    /// Puts the start off until an instant.
+    #[must_use]
+    pub fn with_start_at(mut self, at: Timestamp) -> Self {
+        self.start_at = Some(at);
         self
     }
 
@@ -83,6 +94,8 @@ pub struct Submitted {
 pub enum RunState {
     /// Accepted; no owner has taken it in yet.
     Submitted,
+    /// Accepted, and to be started later.
+    Scheduled,
     /// Under way.
     Running,
     /// Under way, and nothing more is handed out until it is resumed.
@@ -107,6 +120,7 @@ impl fmt::Display for RunState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Submitted => "submitted",
+            Self::Scheduled => "scheduled",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Succeeded => "succeeded",
@@ -159,7 +173,10 @@ pub struct RunSummary {
     pub labels: BTreeMap<String, String>,
     /// When it was submitted.
     pub submitted_at: Timestamp,
-    /// When an owner took it in.
+    /// When it is to start, or was, where that is not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
+    /// When an owner started it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub settled_at: Option<Timestamp>,
@@ -177,10 +194,14 @@ impl RunSummary {
     pub fn submitted(submission: &Submission) -> Self {
         Self {
             run: submission.run,
-            state: RunState::Submitted,
+            state: match submission.start_at {
+                Some(_) => RunState::Scheduled,
+                None => RunState::Submitted,
+            },
             tenant: Arc::clone(&submission.tenant),
             labels: submission.labels.clone(),
             submitted_at: submission.at,
+            start_at: submission.start_at,
             started_at: None,
             settled_at: None,
             settlement: None,
@@ -195,7 +216,10 @@ impl RunSummary {
         let counts = &mut self.counts;
         match &record.kind {
             RecordKind::Started => {
-                self.state = RunState::Running;
+                // One that was paused before its start stays so.
+                if self.state != RunState::Paused {
+                    self.state = RunState::Running;
+                }
                 self.started_at.get_or_insert(record.at);
             }
             RecordKind::Dispatched { .. } => counts.dispatched += 1,
@@ -206,12 +230,13 @@ impl RunSummary {
             RecordKind::Cancelled { .. } => counts.cancelled += 1,
             RecordKind::Redriven { .. } if !self.state.is_settled() => {}
             RecordKind::Redriven { .. } | RecordKind::Retried => {
-                self.state = RunState::Running;
+                self.state = self.goes_on();
                 self.settled_at = None;
                 self.settlement = None;
             }
             RecordKind::Paused { .. } => self.state = RunState::Paused,
-            RecordKind::Resumed => self.state = RunState::Running,
+            RecordKind::Resumed => self.state = self.goes_on(),
+            RecordKind::Rescheduled { start_at } => self.start_at = Some(*start_at),
             RecordKind::Settled(settlement) => {
                 self.state = settlement.state();
                 self.settled_at = Some(record.at);
@@ -229,6 +254,14 @@ impl RunSummary {
             | RecordKind::Signalled { .. }
             | RecordKind::Patched { .. }
             | RecordKind::PatchRefused { .. } => {}
+        }
+    }
+
+    /// Returns the state of a run that is neither paused nor settled any more.
+    const fn goes_on(&self) -> RunState {
+        match (self.started_at, self.start_at) {
+            (None, Some(_)) => RunState::Scheduled,
+            _ => RunState::Running,
         }
     }
 

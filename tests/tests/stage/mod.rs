@@ -142,6 +142,16 @@ impl Shared {
         self
     }
 
+    /// The same ports, the store seen through something else.
+    pub(crate) fn with_store(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.store = store;
+        self
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
     /// A runtime on these ports whose tasks all go over the bus.
     pub(crate) fn runtime(&self) -> RuntimeBuilder {
         Runtime::builder()

@@ -26,6 +26,10 @@ impl RunMachine {
     ) -> Result<Option<Event<u8>>, Failure> {
         Ok(Some(match &record.kind {
             RecordKind::Started => Event::Started,
+            RecordKind::Rescheduled { start_at } => {
+                self.reschedule(*start_at);
+                return Ok(None);
+            }
             RecordKind::Dispatched { task, .. } => Event::Dispatched { task: *task },
             RecordKind::Succeeded { task, attempt, .. } => Event::Succeeded {
                 task: *task,

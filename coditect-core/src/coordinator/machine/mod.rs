@@ -7,6 +7,7 @@ mod life;
 mod park;
 mod patch;
 mod reopen;
+mod start;
 mod wait;
 
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub(crate) struct RunMachine {
     settled: Option<RunState>,
     /// How often it was opened again after that.
     openings: u32,
+    /// When the run is to start, where that is not at once.
+    start_at: Option<Timestamp>,
     /// When the run must have ended.
     run_deadline: Option<Timestamp>,
     /// How much time it had when it was taken up.
@@ -141,6 +144,7 @@ impl RunMachine {
             cancel_reason: None,
             settled: None,
             openings: 0,
+            start_at: None,
             run_deadline: terms.deadline,
             run_span: None,
             priorities: FxHashMap::default(),

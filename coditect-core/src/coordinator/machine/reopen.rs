@@ -18,7 +18,13 @@ impl RunMachine {
         self.cancel_reason = None;
         self.failed_fast.clear();
         self.openings += 1;
-        self.run_deadline = self.run_span.map(|span| at.saturating_add(span));
+        match self.run_span {
+            Some(span) => self.run_deadline = Some(at.saturating_add(span)),
+            // It ended while it waited for its start, and has all its time from then on.
+            None if self.starts_at().is_some_and(|start| start < at) => self.reschedule(at),
+            None if self.start_at.is_none() => self.run_deadline = None,
+            None => {}
+        }
         for action in actions {
             if let Action::Reopened { task } = *action
                 && self.open_again(task, at)

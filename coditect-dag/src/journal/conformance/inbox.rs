@@ -236,6 +236,10 @@ pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
             at,
         },
         Command::Resume { at },
+        Command::Reschedule {
+            start_at: Timestamp::MAX,
+            at,
+        },
         priority(None),
         priority(Some(task)),
         signal(br#"{"cents": 17}"#),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Subject, dispatched, kinds, refused, settled, succeeded};
 use crate::journal::{ErrorKind, RecordKind, RunFilter, RunState, Seq, Settlement};
-use crate::{Attempt, TaskId};
+use crate::{Attempt, TaskId, Timestamp};
 
 /// Records of pauses, priorities, waits, signals and second chances come back as they were written.
 pub async fn r10_the_life_of_a_run_comes_back_as_it_was_written(subject: Subject) {
@@ -128,4 +128,68 @@ pub async fn r18_a_paused_run_is_listed_as_paused(subject: Subject) {
             assert_eq!(listed(asked).await, expected, "{asked} after {kind:?}");
         }
     }
+}
+
+/// A run that is to start later is listed so until it does, across a pause, and is taken in without a record.
+pub async fn r18_a_run_that_starts_later_is_listed_as_scheduled(subject: Subject) {
+    let start_at = Timestamp::from_millis(9);
+    let submission = super::submission().with_start_at(start_at);
+    let run = submission.run;
+    let submitted = subject.journal.submit(submission).await;
+    submitted.expect("the run is accepted");
+    let known = async || {
+        let summary = subject.other.run(run).await.expect("the run is read");
+        let summary = summary.expect("the run is known");
+        let filter = RunFilter {
+            state: Some(summary.state),
+            ..RunFilter::default()
+        };
+        let listed = subject.other.list(filter).await.expect("runs are listed");
+        assert_eq!(listed.first(), Some(&summary));
+        summary
+    };
+    let summary = known().await;
+    assert_eq!(
+        (summary.state, summary.start_at),
+        (RunState::Scheduled, Some(start_at))
+    );
+    let lease = subject.own(run).await;
+    let open = subject.journal.open_runs(&lease).await;
+    assert_eq!(open.expect("they are read"), [], "it is still in the inbox");
+    let mut taken = crate::journal::Batch::new();
+    taken.consume(subject.inbox(&lease).await[0].seq);
+    let appended = subject.journal.append(&lease, &mut taken).await;
+    appended.expect("the entry is consumed");
+    let open = subject.journal.open_runs(&lease).await;
+    assert_eq!(open.expect("they are read"), [run]);
+    let log = subject.other.load(run).await.expect("the run is read");
+    assert_eq!(
+        log.expect("the run is known").submission.start_at,
+        Some(start_at)
+    );
+
+    let later = Timestamp::from_millis(20);
+    let paused = RecordKind::Paused { reason: "x".into() };
+    let steps = [
+        (
+            RecordKind::Rescheduled { start_at: later },
+            RunState::Scheduled,
+        ),
+        (paused.clone(), RunState::Paused),
+        (RecordKind::Resumed, RunState::Scheduled),
+        (paused, RunState::Paused),
+        (RecordKind::Started, RunState::Paused),
+        (RecordKind::Resumed, RunState::Running),
+    ];
+    for (kind, state) in steps {
+        let appended = subject.append(&lease, run, [kind.clone()]).await;
+        appended.expect("the owner writes");
+        let summary = known().await;
+        assert_eq!(
+            (summary.state, summary.start_at),
+            (state, Some(later)),
+            "after {kind:?}"
+        );
+    }
+    assert!(known().await.started_at.is_some());
 }

@@ -212,6 +212,7 @@ macro_rules! journal_conformance {
             r18_a_list_is_of_an_age
             r18_a_list_has_pages
             r18_a_paused_run_is_listed_as_paused
+            r18_a_run_that_starts_later_is_listed_as_scheduled
             r19_events_have_no_gaps
             r19_events_behind_a_snapshot_are_kept_or_counted
             r20_watches_see_a_run_settle

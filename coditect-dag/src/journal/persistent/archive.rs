@@ -76,6 +76,8 @@ struct SubmissionLine<'a> {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_at: Option<Timestamp>,
     #[serde(borrow)]
     spec: Payload<'a>,
 }
@@ -133,6 +135,7 @@ impl RunArchive {
             tenant: (&*submission.tenant).into(),
             labels: submission.labels.clone(),
             at: submission.at,
+            start_at: submission.start_at,
             spec: Payload::new(&submission.spec, usize::MAX),
         };
         write(&mut out, &heading)?;
@@ -232,6 +235,7 @@ fn submission(line: SubmissionLine<'_>, within: &Bytes) -> Result<Submission, Er
         labels: line.labels,
         spec: content(line.spec, within)?,
         at: line.at,
+        start_at: line.start_at,
     })
 }
 

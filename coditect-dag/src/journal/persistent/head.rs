@@ -28,6 +28,8 @@ struct HeadRow<'a> {
     state: RunState,
     submitted_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled_at: Option<Timestamp>,
@@ -58,6 +60,7 @@ impl Head {
         encode(&HeadRow {
             state: summary.state,
             submitted_at: summary.submitted_at,
+            start_at: summary.start_at,
             started_at: summary.started_at,
             settled_at: summary.settled_at,
             settlement: summary.settlement.as_ref().map(|it| End::new(it, INLINE)),
@@ -79,6 +82,7 @@ impl Head {
             tenant: "".into(),
             labels: BTreeMap::new(),
             submitted_at: row.submitted_at,
+            start_at: row.start_at,
             started_at: row.started_at,
             settled_at: row.settled_at,
             settlement: settlement.map(|settlement| settlement.value),
@@ -106,6 +110,8 @@ struct SubmissionRow<'a> {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_at: Option<Timestamp>,
     #[serde(borrow)]
     spec: Payload<'a>,
 }
@@ -116,6 +122,7 @@ pub(super) fn encode_submission(submission: &Submission) -> Result<Bytes> {
         idempotency_key: submission.idempotency_key.clone(),
         labels: submission.labels.clone(),
         at: submission.at,
+        start_at: submission.start_at,
         spec: Payload::new(&submission.spec, INLINE),
     })
 }
@@ -137,6 +144,7 @@ pub(super) fn decode_submission(
         labels: row.labels,
         spec,
         at: row.at,
+        start_at: row.start_at,
     };
     Ok((submission, blob))
 }

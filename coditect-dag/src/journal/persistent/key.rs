@@ -211,6 +211,7 @@ impl Keys {
             RunState::Failed => 3,
             RunState::Cancelled => 4,
             RunState::Paused => 5,
+            RunState::Scheduled => 6,
         };
         self.key(b'i', &[&[state]])
     }

@@ -9,7 +9,7 @@ use super::inbox::EntryRow;
 use super::key::run_of;
 use super::{INLINE, StoreJournal};
 use crate::Timestamp;
-use crate::journal::{Error, ErrorKind, RunState, Submission, Submitted};
+use crate::journal::{Error, ErrorKind, Submission, Submitted};
 
 impl StoreJournal {
     pub(super) async fn accept(
@@ -78,8 +78,9 @@ impl StoreJournal {
             tx.clear(&doomed)?;
         }
         tx.set(&self.keys.submission(run), encode_submission(submission)?)?;
-        tx.set(&self.keys.head(run), Head::new(submission).encode()?)?;
-        self.enter(tx, submission, RunState::Submitted)?;
+        let head = Head::new(submission);
+        tx.set(&self.keys.head(run), head.encode()?)?;
+        self.enter(tx, submission, head.summary.state)?;
         self.arrive(tx, home, EntryRow::submission(run))?;
         let existed = false;
         Ok(Submitted { run, existed })

@@ -13,6 +13,7 @@ fn every_kind_survives_serde() {
     let at = Timestamp::from_millis(5);
     let kinds = [
         RecordKind::Started,
+        RecordKind::Rescheduled { start_at: at },
         RecordKind::Dispatched {
             task,
             attempt,

@@ -18,6 +18,9 @@ use crate::{Attempt, TaskId, Timestamp};
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind<'a> {
     Started,
+    Rescheduled {
+        start_at: Timestamp,
+    },
     Dispatched {
         task: TaskId,
         attempt: Attempt,
@@ -146,6 +149,9 @@ impl<'a> Kind<'a> {
         let text = |text: &'a Arc<str>| Cow::Borrowed(&**text);
         match kind {
             RecordKind::Started => Self::Started,
+            RecordKind::Rescheduled { start_at } => Self::Rescheduled {
+                start_at: *start_at,
+            },
             RecordKind::Dispatched {
                 task,
                 attempt,

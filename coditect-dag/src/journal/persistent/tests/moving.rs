@@ -14,7 +14,8 @@ fn archive() -> RunArchive {
     let submission = submission
         .with_idempotency_key("key")
         .with_tenant("tenant")
-        .with_label("kind", "monthly");
+        .with_label("kind", "monthly")
+        .with_start_at(Timestamp::from_millis(8));
     let (task, attempt) = (TaskId::new(0), Attempt::FIRST);
     let incarnation = None;
     let succeeded = |output: Bytes| RecordKind::Succeeded {

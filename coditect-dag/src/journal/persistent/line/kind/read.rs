@@ -15,6 +15,7 @@ impl Kind<'_> {
     ) -> Result<(RecordKind, Option<BlobRef>)> {
         let kind = match self {
             Self::Started => RecordKind::Started,
+            Self::Rescheduled { start_at } => RecordKind::Rescheduled { start_at },
             Self::Dispatched {
                 task,
                 attempt,
