@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::failure::{Failure, FailureKind};
 
+/// Stands between an error and its cause where one line must do.
+pub(crate) const CAUSED_BY: &str = "; caused by: ";
+
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -74,7 +77,9 @@ impl Error {
     pub(crate) fn with_causes(&self) -> String {
         let causes =
             std::iter::successors(std::error::Error::source(self), |cause| (*cause).source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+        causes.fold(self.to_string(), |text, cause| {
+            format!("{text}{CAUSED_BY}{cause}")
+        })
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

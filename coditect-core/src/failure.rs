@@ -3,10 +3,13 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::IntoDeserializer;
 use serde::de::value::CowStrDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::agent::Performer;
 
 /// What went wrong, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +47,27 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// The kind's name, as it is written: `error`, `permanent`, `invalid_input` and so on.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Permanent => "permanent",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::InvalidInput => "invalid_input",
+            Self::TooLarge => "too_large",
+            Self::InvalidPlan => "invalid_plan",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Unserved => "unserved",
+            Self::Lost => "lost",
+            Self::Cancelled => "cancelled",
+            Self::Upstream => "upstream",
+            Self::Rejected => "rejected",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+
     /// Says whether another attempt may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
@@ -66,6 +90,9 @@ pub struct Failure {
     /// The key of the task that failed, where it is not the one that this failure belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Who had the attempt that failed, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Arc<Performer>>,
 }
 
 impl Failure {
@@ -76,6 +103,7 @@ impl Failure {
             message: message.into(),
             chain: Vec::new(),
             task: None,
+            by: None,
         }
     }
 

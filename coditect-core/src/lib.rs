@@ -79,6 +79,8 @@ mod orchestrator;
 mod plan;
 mod ports;
 pub mod prelude;
+mod quarantine;
+mod redrive;
 mod run;
 mod runtime;
 mod schedule;
@@ -95,7 +97,7 @@ pub use coditect_resilience as resilience;
 pub use coditect_state as state;
 pub use coditect_telemetry as telemetry;
 
-pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, agent};
+pub use crate::agent::{Agent, AgentCard, AgentError, FnAgent, Handler, Performer, agent};
 pub use crate::aggregate::{Aggregation, ResultAggregator, TaskOutcome, Verdict};
 pub use crate::context::{ChildRequest, Progress, TaskContext};
 pub use crate::effect::EffectClass;
@@ -107,13 +109,16 @@ pub use crate::plan::{
     Ruling, Signal, TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;
+pub use crate::quarantine::Quarantined;
+pub use crate::redrive::RedrivePolicy;
 pub use crate::run::{
     EventStream, Occasion, RunEvent, RunEventKind, RunHandle, RunLimits, RunReport, Submit,
     TaskInfo, TaskReport, Waiting,
 };
 pub use crate::runtime::{
-    BusSource, DeadLetters, RegistrySource, Request, Runtime, RuntimeBuilder, SetAside,
-    SetAsideKind, SetAsidePage, StateSource, shutdown_signal,
+    BusSource, DeadLetters, Redrive, Redriven, RegistrySource, Request, Runtime, RuntimeBuilder,
+    SetAside, SetAsideCursor, SetAsideFilter, SetAsideKind, SetAsidePage, StateSource,
+    shutdown_signal,
 };
 pub use crate::schedule::{
     Missed, NewSchedule, Overlap, Schedule, ScheduleFilter, ScheduleInfo, ScheduleState,

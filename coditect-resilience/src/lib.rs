@@ -22,6 +22,7 @@
 //! | How many does it bear? | [`AdaptiveLimit`] by its [`AdaptivePolicy`] | [`ConcurrencyLimiter`] | [`ConcurrencyLimitLayer`] |
 //! | Who is refused first? | [`SheddingPolicy`] | | the same |
 //! | Ask twice? | [`HedgePolicy`] over a [`LatencyTracker`] | | [`HedgeLayer`] |
+//! | Hold back what keeps failing? | [`QuarantineMachine`] by its [`QuarantinePolicy`] | | |
 //! | Whom else to ask? | | | [`FallbackLayer`] |
 //!
 //! What an outcome means is for the caller to say, by a [`Classify`]: a [`Success`](Classification::Success), a failure that passes
@@ -127,6 +128,7 @@ mod gate;
 pub mod hedge;
 pub mod limit;
 mod millis;
+pub mod quarantine;
 mod random;
 pub mod rate;
 pub mod retry;
@@ -154,6 +156,7 @@ pub use limit::{
     AdaptiveLimit, AdaptivePolicy, ConcurrencyLimit, ConcurrencyLimitLayer, ConcurrencyLimiter,
     InFlight, LimitObserver, PickPriority, Sample, SheddingPolicy,
 };
+pub use quarantine::{Probe, QuarantineMachine, QuarantinePolicy, QuarantineState};
 pub use random::{Randomness, SplitMix};
 pub use rate::{
     Demand, MemoryRateLimitStore, RateBucket, RateDecision, RateLimit, RateLimitLayer,

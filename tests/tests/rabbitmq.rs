@@ -8,6 +8,8 @@
 mod fault;
 #[path = "rabbitmq/flow.rs"]
 mod flow;
+#[path = "rabbitmq/letters.rs"]
+mod letters;
 #[path = "rabbitmq/operator.rs"]
 mod operator;
 #[path = "rabbitmq/orphan.rs"]

@@ -12,5 +12,11 @@ mod breaker;
 mod budget;
 #[path = "resilience/dead_letters.rs"]
 mod dead_letters;
+#[path = "resilience/quarantine.rs"]
+mod quarantine;
 #[path = "resilience/rate.rs"]
 mod rate;
+#[path = "resilience/redrive.rs"]
+mod redrive;
+#[path = "resilience/set_aside.rs"]
+mod set_aside;

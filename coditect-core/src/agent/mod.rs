@@ -4,6 +4,7 @@ mod card;
 mod erased;
 mod error;
 mod function;
+mod performer;
 
 use std::future::Future;
 
@@ -14,6 +15,7 @@ pub use self::card::AgentCard;
 pub(crate) use self::erased::{Answer, ErasedAgent, TypedAgent, decode_input, encode_output};
 pub use self::error::AgentError;
 pub use self::function::{FnAgent, Handler, agent};
+pub use self::performer::Performer;
 
 use crate::context::TaskContext;
 

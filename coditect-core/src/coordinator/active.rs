@@ -11,6 +11,7 @@ use super::claim::Claim;
 use super::machine::RunMachine;
 use super::route::Routed;
 use crate::context::RunScope;
+use crate::quarantine::ProbeGuard;
 
 /// A run with what is under way for it.
 pub(super) struct ActiveRun {
@@ -35,6 +36,8 @@ pub(super) struct Flight {
     pub(super) place: Place,
     /// When it was handed out, by this owner.
     pub(super) since: Timestamp,
+    /// Leave to try it, although the work of its agent is held.
+    pub(super) probe: Option<ProbeGuard>,
 }
 
 /// Where an attempt runs.

@@ -188,7 +188,9 @@ impl Owner {
             Ok(input) => input,
             Err(failure) => return self.refuse(run, task, attempt, failure),
         };
+        let by = slot.hosted().performer(machine.requirement(task));
         self.shared.worker.launch(LocalJob {
+            by,
             scope: active.scope.clone(),
             run,
             task,
@@ -245,6 +247,7 @@ impl Owner {
                 .chain(active.deadline)
                 .min(),
             depth: fields.depth,
+            avoid: self.avoided(run, task, &class.requirement),
             occasion: fields.occasion.clone(),
             effect: settings.effect,
             trace: fields.trace.clone(),
@@ -263,6 +266,7 @@ impl Owner {
             run,
             task,
             attempt,
+            by: None,
             ended: Ended::failed(failure),
         });
         self.wake.notify_one();

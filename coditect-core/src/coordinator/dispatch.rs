@@ -9,16 +9,18 @@ use coditect_dag::{Class, RunId, TaskId};
 use super::active::{Flight, Place};
 use super::commit::Deferred;
 use super::owner::Owner;
+use super::quarantine::Beside;
 use super::route::{Routed, Way};
 use crate::ports::Dispatch;
+use crate::quarantine::{Pattern, ProbeGuard};
 use crate::wire::AttemptId;
 use crate::worker::{Offer, Slot};
 
 /// Where the next task of a capability may go.
 enum Room {
-    Slot(Slot),
+    Slot(Slot, Option<ProbeGuard>),
     Instance(Box<Routed>),
-    Bus,
+    Bus(Option<ProbeGuard>),
     None,
 }
 
@@ -45,6 +47,7 @@ impl Owner {
     /// Priorities take turns over all capabilities, and capabilities of one priority take turns, so that
     /// neither a flood of low tasks nor the order of first use decides who gets a slot.
     pub(super) fn dispatch(&mut self) {
+        self.held_until = None;
         let ready = |class: &Class| !self.classes.get(*class).ready.is_empty();
         let mut open: VecDeque<Class> = self.classes.all().filter(ready).collect();
         while !open.is_empty() {
@@ -86,12 +89,19 @@ impl Owner {
         }
     }
 
-    fn room(&self, class: Class) -> Room {
+    fn room(&mut self, class: Class) -> Room {
+        let held = self
+            .shared
+            .quarantines
+            .held_for(&self.classes.get(class).requirement);
+        if !held.is_empty() {
+            return self.room_beside(class, &held);
+        }
         let state = self.classes.get(class);
         let mode = self.shared.ports.settings.dispatch;
         if mode != Dispatch::Bus {
             if let Some(slot) = state.local.iter().find_map(Offer::try_slot) {
-                return Room::Slot(slot);
+                return Room::Slot(slot, None);
             }
             for offer in &state.local {
                 offer.notify_free(&self.wake);
@@ -104,10 +114,26 @@ impl Owner {
         match self.way(&state.requirement) {
             Some(Way::Instance(routed)) => Room::Instance(routed),
             Some(Way::Shared) | None => match &state.queue {
-                Some(queue) if self.outbox.has_room(queue) => Room::Bus,
+                Some(queue) if self.outbox.has_room(queue) => Room::Bus(None),
                 _ => Room::None,
             },
             _ => Room::None,
+        }
+    }
+
+    /// Where the next task of a capability may go, some of whose agents are held.
+    fn room_beside(&mut self, class: Class, held: &[Pattern]) -> Room {
+        let state = self.classes.get(class);
+        let mode = self.shared.ports.settings.dispatch;
+        let stays = mode == Dispatch::LocalOnly && state.has_local();
+        let queue = state.queue.as_ref();
+        let on_bus = !stays
+            && !self.outbox.is_full()
+            && queue.is_some_and(|queue| self.outbox.has_room(queue));
+        match self.beside(class, held, on_bus) {
+            Beside::Slot(slot, probe) => Room::Slot(slot, probe),
+            Beside::Bus(probe) => Room::Bus(probe),
+            Beside::None => Room::None,
         }
     }
 
@@ -115,9 +141,9 @@ impl Owner {
     fn dispatch_one(&mut self, class: Class, level: usize, room: Room) -> Dispatched {
         let windowed = match room {
             Room::None => return Dispatched::Nothing,
-            Room::Bus => true,
+            Room::Bus(_) => true,
             // Bounded by slots.
-            Room::Slot(_) | Room::Instance(_) => false,
+            Room::Slot(..) | Room::Instance(_) => false,
         };
         let (run, task) = match self.next(class, level, windowed) {
             Next::Task(run, task) => (run, task),
@@ -129,12 +155,14 @@ impl Owner {
         };
         let attempt = active.machine.scheduler().attempt(task).next();
         let irreversible = match &room {
-            Room::Slot(slot) => self.is_irreversible(run, task, slot),
+            Room::Slot(slot, _) => self.is_irreversible(run, task, slot),
             _ => false,
         };
         let publish = Deferred::Publish { run, task, attempt };
+        let mut tries = None;
         let (place, deferred) = match room {
-            Room::Slot(slot) => {
+            Room::Slot(slot, probe) => {
+                tries = probe;
                 let token = self.token(irreversible);
                 let deferred = Deferred::Launch {
                     run,
@@ -146,7 +174,9 @@ impl Owner {
                 (Place::Local(token), deferred)
             }
             Room::Instance(routed) => (Place::Instance(routed), publish),
-            Room::Bus | Room::None => {
+            Room::None => return Dispatched::Nothing,
+            Room::Bus(probe) => {
+                tries = probe;
                 let state = self.classes.get_mut(class);
                 let Some(queue) = state.queue.clone() else {
                     return Dispatched::Nothing;
@@ -159,11 +189,15 @@ impl Owner {
             Place::Local(_) => Some(self.shared.name.clone()),
             Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => None,
         };
+        if let Some(probe) = &mut tries {
+            probe.begin();
+        }
         let flight = Flight {
             attempt,
             class,
             place,
             since: self.now,
+            probe: tries,
         };
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);

@@ -113,6 +113,7 @@ impl Owner {
             class,
             place: Place::Claimed(held()),
             since: self.now,
+            probe: None,
         });
         let held = held();
         self.give_to_worker(run, attempt, held);

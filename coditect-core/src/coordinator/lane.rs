@@ -217,6 +217,7 @@ impl Line {
                 run: message.run,
                 task: message.task,
                 attempt: message.attempt,
+                by: None,
                 ended: worker::Ended::failed(Failure::new(kind, text.clone())),
             };
             // An owner that has ended gives the attempt to the next.

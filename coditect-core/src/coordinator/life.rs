@@ -30,8 +30,12 @@ impl Owner {
                 task,
                 attempt,
                 input,
+                to,
                 ..
-            } => self.redrive(run, task, attempt, input).await?,
+            } => {
+                let redriven = RecordKind::Redriven { task, input };
+                self.redrive(run, task, attempt, redriven, to).await?;
+            }
             Command::Patch { patch, .. } => self.patched(run, patch),
             Command::Retry { settled, .. } => self.retry(run, settled).await?,
             other => tracing::warn!(?other, %run, "this release does not know the command"),
@@ -77,7 +81,8 @@ impl Owner {
         run: RunId,
         task: TaskId,
         attempt: Option<Attempt>,
-        input: Option<Bytes>,
+        redriven: RecordKind,
+        to: Option<Arc<str>>,
     ) -> Result<(), Error> {
         if !self.runs.contains_key(&run) {
             self.restore(run, None).await?;
@@ -94,8 +99,16 @@ impl Owner {
         let known = task.index() < scheduler.len()
             && attempt.is_none_or(|attempt| attempt == scheduler.attempt(task));
         if may && known {
-            match self.record(run, RecordKind::Redriven { task, input }) {
-                Ok(true) => self.opened_again(run),
+            // Others of the run that are due wait for their budget all the same.
+            self.hold_back(run, Some(task));
+            match self.record(run, redriven) {
+                Ok(true) => {
+                    if let Some(to) = to {
+                        self.must(run, RecordKind::Aimed { task, to });
+                        self.queue_again(run);
+                    }
+                    self.opened_again(run);
+                }
                 Ok(false) => tracing::warn!(%run, %task, "the task cannot be redriven any more"),
                 Err(failure) => {
                     tracing::warn!(%run, %task, %failure, "the task cannot be redriven");

@@ -24,7 +24,9 @@ mod outputs;
 mod owner;
 mod park;
 mod publisher;
+mod quarantine;
 mod record;
+mod redrive;
 mod renew;
 mod replay;
 mod route;
@@ -55,6 +57,8 @@ pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
+use crate::quarantine::Quarantines;
+use crate::redrive::Redrives;
 use crate::run::PreparedRuns;
 use crate::worker::Worker;
 
@@ -72,6 +76,10 @@ pub(crate) struct Shared {
     pub(crate) routes: Option<Arc<Routes>>,
     /// What pays for retries.
     pub(crate) budgets: Budgets,
+    /// What keeps failing in the same way.
+    pub(crate) quarantines: Arc<Quarantines>,
+    /// When tasks that have failed are put back by themselves.
+    pub(crate) redrives: Redrives,
     /// How agents are checked, where others see what is found.
     pub(crate) check: Option<CheckPolicy>,
     pub(crate) catalogue: AggregatorCatalogue,
@@ -123,6 +131,11 @@ impl Coordinator {
     /// are taken up at once if this process is to coordinate them.
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
         let partitions = shared.ports.journal.partitions();
+        let store = Arc::clone(&shared.ports.store);
+        shared.quarantines.load(&store).await;
+        let (quarantines, drain) = (Arc::clone(&shared.quarantines), shared.drain.clone());
+        let follow = async move { drain.run_until_cancelled(quarantines.follow(store)).await };
+        shared.tracker.spawn(follow);
         let (tried, mut all_tried) = watch::channel(0_u32);
         let followed = shared.listeners.as_ref().map(|listeners| {
             let followed = listeners.subscribe();

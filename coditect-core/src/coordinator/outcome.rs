@@ -66,6 +66,7 @@ impl Owner {
             run,
             task,
             attempt,
+            by,
             ended,
         } = outcome;
         let Some(active) = self.runs.get(&run) else {
@@ -90,7 +91,10 @@ impl Owner {
             // A copy was set aside; who holds the attempt is heard of.
             return Fate::Done;
         }
-        match self.land(run, task).map(|flight| flight.place) {
+        let mut flight = self.land(run, task);
+        let probe = flight.as_mut().and_then(|flight| flight.probe.take());
+        self.told_quarantines(by.as_deref(), &ended, probe);
+        match flight.map(|flight| flight.place) {
             // A copy of the attempt that a former owner had handed out was faster.
             Some(Place::Local(copy)) if from_bus => copy.cancel(),
             Some(mut place) => Self::tell_policy(&mut place, went(&ended)),
@@ -144,10 +148,13 @@ impl Owner {
                 );
             }
             Ended::Failed {
-                failure,
+                mut failure,
                 retry_after,
                 ..
-            } => self.fail(run, task, attempt, &failure, retry_after),
+            } => {
+                failure.by = by;
+                self.fail(run, task, attempt, &failure, retry_after);
+            }
         }
         Fate::Done
     }
@@ -169,7 +176,7 @@ impl Owner {
             (true, None) => Classification::Retry,
         };
         let tries = Tries {
-            made: active.machine.scheduler().failures(task) + 1,
+            made: active.machine.failures(task) + 1,
             elapsed: self
                 .now
                 .saturating_since(active.machine.first_dispatched(task)),
@@ -180,16 +187,17 @@ impl Owner {
             .machine
             .retry_policy(task)
             .decide(class, tries, random);
-        let retry_at = match verdict {
-            Verdict::Retry { delay, .. } => Some(self.now.saturating_add(delay)),
-            Verdict::Return | Verdict::GiveUp(_) => None,
+        let (delay, failure) = match verdict {
+            Verdict::Retry { delay, .. } => (Some(delay), encode_failure(failure)),
+            Verdict::Return | Verdict::GiveUp(_) => self.after_all(run, task, failure),
         };
+        let retry_at = delay.map(|delay| self.now.saturating_add(delay));
         self.must(
             run,
             RecordKind::Failed {
                 task,
                 attempt,
-                failure: encode_failure(failure),
+                failure,
                 retry_at,
             },
         );

@@ -47,6 +47,8 @@ pub(super) struct Owner {
     pub(super) classes: Classes,
     pub(super) timers: Timers,
     pub(super) parked: Parked,
+    /// When something that is held is tried.
+    pub(super) held_until: Option<Timestamp>,
     pub(super) turns: PriorityTurns,
     pub(super) batch: Batch,
     /// What is done once the batch is committed.
@@ -141,6 +143,7 @@ impl Owner {
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
+        shared.quarantines.register(&wake);
         schedule::start(&shared, &lease, &lost);
         let mut owner = Self {
             shared,
@@ -153,6 +156,7 @@ impl Owner {
             classes: Classes::default(),
             timers: Timers::default(),
             parked: Parked::default(),
+            held_until: None,
             turns: PriorityTurns::default(),
             batch: Batch::new(),
             deferred: Vec::new(),
@@ -337,7 +341,7 @@ impl Owner {
         let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
         let times = self.timers.next().into_iter().chain(sweep);
-        times.chain(self.parked.next).min()
+        times.chain(self.parked.next).chain(self.held_until).min()
     }
 
     async fn give_back(mut self) {

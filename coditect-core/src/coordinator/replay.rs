@@ -219,6 +219,7 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
+                probe: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
@@ -266,6 +267,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            probe: None,
         };
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);

@@ -112,6 +112,7 @@ async fn look(
                 run: message.run,
                 task: message.task,
                 attempt: message.attempt,
+                by: None,
                 ended: Ended::failed(Failure::new(FailureKind::Lost, reason)),
             };
             if outcomes.send(outcome).await.is_err() {

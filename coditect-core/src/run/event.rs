@@ -7,6 +7,7 @@ use std::sync::Arc;
 use coditect_bus::{Consumer, Subscription};
 use coditect_dag::journal::{Record, RecordKind, RunState, Seq, Watch};
 use coditect_dag::{Action, Attempt, Cause, Class, RunId, TaskId, TaskState, Timestamp};
+use coditect_telemetry::TraceContext;
 
 use super::spec::RunSpec;
 use crate::context::Progress;
@@ -103,6 +104,7 @@ pub struct EventStream {
     beyond: Seq,
     watch: Watch,
     progress: Option<Consumer>,
+    trace: Option<TraceContext>,
     events: VecDeque<RunEvent>,
     effects: Vec<Effect>,
 }
@@ -118,6 +120,15 @@ impl EventStream {
         ports: Arc<Ports>,
         beyond: Seq,
     ) -> Result<Self, Error> {
+        let mut stream = Self::open_kept(run, Arc::clone(&ports)).await?;
+        let pattern = wire::progress_topic(run)?.as_str().parse()?;
+        stream.progress = ports.bus.subscribe(Subscription::topic(pattern)).await.ok();
+        stream.beyond = beyond;
+        Ok(stream)
+    }
+
+    /// Reads a run without hearing what is only hinted.
+    pub(super) async fn open_kept(run: RunId, ports: Arc<Ports>) -> Result<Self, Error> {
         let watch = ports.journal.watch(run).await?;
         let log = ports
             .journal
@@ -132,17 +143,16 @@ impl EventStream {
             RunMachine::new(plan, &spec.terms, &mut |_| Class(0), None).map_err(Error::of_run)?;
         let mut machine = machine;
         machine.schedule(log.submission.start_at);
-        let pattern = wire::progress_topic(run)?.as_str().parse()?;
-        let progress = ports.bus.subscribe(Subscription::topic(pattern)).await.ok();
         // The log itself is read page by page as it is asked for.
         Ok(Self {
             run,
             ports,
             machine,
             after: Seq::ZERO,
-            beyond,
+            beyond: Seq::ZERO,
             watch,
-            progress,
+            progress: None,
+            trace: spec.terms.trace(),
             events: VecDeque::new(),
             effects: Vec::new(),
         })
@@ -209,6 +219,11 @@ impl EventStream {
     /// What has been read of the run so far.
     pub(crate) fn machine(&self) -> &RunMachine {
         &self.machine
+    }
+
+    /// The trace that the run belongs to.
+    pub(super) fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
     }
 
     /// The position of the last record that was read.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use coditect_bus::Priority;
 use coditect_dag::journal::{Command, RunFilter, RunState, RunSummary};
-use coditect_dag::{TaskId, Timestamp};
+use coditect_dag::{Attempt, TaskId, Timestamp};
 use serde::Serialize;
 
 use super::event::EventStream;
@@ -14,7 +14,7 @@ use super::handle::RunHandle;
 use super::spec::Parent;
 use super::waiting::Waiting;
 use crate::coordinator::approval_signal;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::plan::{Decision, Ruling, Signal};
 
 /// How many bytes a command may carry: it lies in the inbox of a partition, with those of all other runs.
@@ -265,7 +265,7 @@ impl<O> RunHandle<O> {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is no such task, it has not failed, or the run has
     /// succeeded or was cancelled; as [`summary`](Self::summary).
     pub async fn redrive(&self, path: &str) -> Result<(), Error> {
-        self.redrive_as(path, None).await
+        self.redrive_attempt(path, None, None, None).await
     }
 
     /// The same as [`redrive`](Self::redrive), with another input than the plan says.
@@ -276,16 +276,28 @@ impl<O> RunHandle<O> {
     /// JSON or has more than 64 KiB.
     pub async fn redrive_with<I: Serialize>(&self, path: &str, input: &I) -> Result<(), Error> {
         let input = encode(input)?;
-        self.redrive_as(path, Some(input)).await
+        self.redrive_attempt(path, None, Some(input), None).await
     }
 
-    async fn redrive_as(&self, path: &str, input: Option<Bytes>) -> Result<(), Error> {
+    /// Puts a task back, only if this is its last attempt where one is named, and to be done by others where those are.
+    pub(crate) async fn redrive_attempt(
+        &self,
+        path: &str,
+        only: Option<Attempt>,
+        input: Option<Bytes>,
+        to: Option<Arc<str>>,
+    ) -> Result<(), Error> {
+        check_size(input.as_ref().map_or(0, Bytes::len))?;
         let (task, mut stream) = self.find(path).await?;
         let at = self.ports.clock.now();
         let (attempt, settled) = {
             let machine = stream.machine();
             (machine.scheduler().attempt(task), machine.settlement())
         };
+        if only.is_some_and(|only| only != attempt) {
+            let text = format!("the last attempt of task `{path}` is {attempt}");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
         let may = settled.is_none_or(|state| state == RunState::Failed);
         if !may || !stream.may_redrive(task, at) {
             let text =
@@ -297,6 +309,7 @@ impl<O> RunHandle<O> {
             at,
             attempt: Some(attempt),
             input,
+            to,
         })
         .await?;
         if settled.is_some() {
@@ -343,12 +356,14 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
     let json = serde_json::to_vec(value).map_err(|error| {
         Error::invalid("the value cannot be written as JSON").with_source(error)
     })?;
-    if json.len() > MAX_CARRIED {
-        let text = format!(
-            "the value has {} bytes, {MAX_CARRIED} are allowed",
-            json.len()
-        );
+    check_size(json.len())?;
+    Ok(json.into())
+}
+
+fn check_size(bytes: usize) -> Result<(), Error> {
+    if bytes > MAX_CARRIED {
+        let text = format!("the value has {bytes} bytes, {MAX_CARRIED} are allowed");
         return Err(Error::invalid(text));
     }
-    Ok(json.into())
+    Ok(())
 }

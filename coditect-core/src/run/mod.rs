@@ -1,6 +1,7 @@
 //! Runs: submitting them, following them, and what became of them.
 
 mod event;
+mod failed;
 mod handle;
 mod life;
 mod limits;
@@ -13,6 +14,7 @@ mod submitter;
 mod waiting;
 
 pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
+pub(crate) use self::failed::{FailedTask, failed_tasks, may_have_failed_tasks};
 pub use self::handle::RunHandle;
 pub use self::limits::RunLimits;
 pub use self::occasion::Occasion;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_dag::{RunId, TaskId, TaskState, Timestamp};
+use coditect_dag::{Attempt, RunId, TaskId, TaskState, Timestamp};
 use serde::Serialize;
 
 use super::event::{EventStream, RunEventKind};
@@ -66,6 +66,9 @@ pub struct TaskReport {
     pub parent: Option<TaskId>,
     /// The tasks of the same plan that it waited for.
     pub upstream: Vec<TaskId>,
+    /// The attempt that it follows, where it had failed for good and was put back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven_from: Option<Attempt>,
     /// Why nobody knows what became of it, if it is parked and waits for a [ruling](crate::Ruling).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<String>,
@@ -103,6 +106,7 @@ impl RunReport {
                     busy: times.busy.get(&id).copied().unwrap_or_default(),
                     parent: machine.scheduler().parent(id),
                     upstream: machine.upstream(id),
+                    redriven_from: machine.origin(id),
                     parked: machine.parked(id).map(|parked| parked.reason.to_string()),
                     by_person: machine.is_by_person(id)
                         || (cancelled && state == TaskState::Cancelled),

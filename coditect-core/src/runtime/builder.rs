@@ -27,6 +27,7 @@ use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
+use crate::quarantine::Quarantines;
 use crate::run::{PreparedRuns, Submitter};
 use crate::worker::{GuardBoard, Hosted, Worker};
 
@@ -270,6 +271,8 @@ impl RuntimeBuilder {
         check_spans(&settings, &hosted)?;
         let routes = self.discovery.routes()?;
         let budgets = self.resilience.budgets()?;
+        let redrives = self.resilience.redrives()?;
+        let held = self.resilience.quarantines()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
         let ((journal, store), private) = self
@@ -323,6 +326,8 @@ impl RuntimeBuilder {
         let chance = &ports.chance;
         let routes =
             (!routes.is_empty()).then(|| Routes::new(view.clone(), routes, chance.randomness()));
+        let quarantines = Quarantines::new(held, ports.clock, chance.randomness());
+        let quarantines = Arc::new(quarantines);
         let coordinator = if self.coordinates {
             let listeners =
                 follows_queues.then(|| Arc::new(Listeners::new(Arc::clone(&ports.bus))));
@@ -333,6 +338,8 @@ impl RuntimeBuilder {
                 listeners,
                 routes: routes.clone(),
                 budgets,
+                redrives,
+                quarantines: Arc::clone(&quarantines),
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
@@ -351,6 +358,7 @@ impl RuntimeBuilder {
             inner: Arc::new(Inner {
                 submitter,
                 worker,
+                quarantines: coordinator.is_some().then_some(quarantines),
                 coordinator,
                 view,
                 routes,

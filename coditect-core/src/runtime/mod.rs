@@ -5,6 +5,7 @@ mod archive;
 mod builder;
 mod dead_letters;
 mod discovery;
+mod quarantine;
 mod request;
 mod resilience;
 mod shutdown;
@@ -25,7 +26,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 pub use self::builder::RuntimeBuilder;
-pub use self::dead_letters::{DeadLetters, SetAside, SetAsideKind, SetAsidePage};
+pub use self::dead_letters::{
+    DeadLetters, Redrive, Redriven, SetAside, SetAsideCursor, SetAsideFilter, SetAsideKind,
+    SetAsidePage,
+};
 pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};
@@ -33,6 +37,7 @@ pub use self::source::{BusSource, RegistrySource, StateSource};
 use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::plan::{Call, Plan};
+use crate::quarantine::Quarantines;
 use crate::run::{RunHandle, Submit, Submitter};
 use crate::schedule::{self, Book, Schedule, ScheduleFilter, ScheduleInfo};
 use crate::worker::Worker;
@@ -70,6 +75,8 @@ struct Inner {
     worker: Arc<Worker>,
     coordinator: Option<Coordinator>,
     view: View,
+    /// What is held, where this process coordinates.
+    quarantines: Option<Arc<Quarantines>>,
     /// Capabilities whose requests go to chosen instances, where there are some.
     routes: Option<Arc<Routes>>,
     requester: OnceCell<Requester>,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use coditect_registry::CapabilityName;
-use coditect_resilience::{Breaker, BudgetPolicy};
+use coditect_resilience::{Breaker, BudgetPolicy, QuarantinePolicy};
 
 use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
 use crate::error::{Error, ErrorKind};
+use crate::redrive::{RedrivePolicy, Redrives};
 use crate::worker::{RateGate, RateLimits};
 
 /// What was said of it.
@@ -17,6 +18,14 @@ pub(super) struct Resilience {
     budgets: Vec<(String, Option<BudgetPolicy>)>,
     /// Capabilities as they were named, and how often they are called.
     rates: Vec<(String, RateLimits)>,
+    /// Capabilities as they were named, and when their failed tasks are put back.
+    redrives: Vec<(String, Option<RedrivePolicy>)>,
+    /// The same for those that were not named.
+    redrive: Option<RedrivePolicy>,
+    /// Capabilities as they were named, and when their agents are held.
+    pub(super) quarantines: Vec<(String, Option<QuarantinePolicy>)>,
+    /// The same for those that were not named.
+    pub(super) quarantine: Option<QuarantinePolicy>,
 }
 
 impl Resilience {
@@ -29,6 +38,18 @@ impl Resilience {
             Ok(RateGate::new(capability, *limits))
         });
         named.collect()
+    }
+
+    pub(super) fn redrives(&self) -> Result<Redrives, Error> {
+        let named = self.redrives.iter().map(|(name, policy)| {
+            let capability = CapabilityName::new(name).map_err(|error| {
+                let text = format!("`{name}` is no capability whose tasks can be put back");
+                Error::invalid(text).with_source(error)
+            })?;
+            Ok((capability, policy.clone()))
+        });
+        let named = named.collect::<Result<_, Error>>()?;
+        Ok(Redrives::new(named, self.redrive.clone()))
     }
 
     pub(super) fn budgets(&self) -> Result<Budgets, Error> {
@@ -110,6 +131,44 @@ impl RuntimeBuilder {
     ) -> Self {
         let budgets = &mut self.resilience.budgets;
         budgets.push((capability.into(), policy.into()));
+        self
+    }
+}
+
+impl RuntimeBuilder {
+    /// Sets when tasks of a capability, in all its versions, are put back by themselves after they have failed for good; with
+    /// `None` that they are not, whatever [the others](Self::redrive_all) are.
+    ///
+    /// Nothing is by default. It counts for the runs that this process coordinates. A task that waits to be put back is set
+    /// aside and visible among the [dead letters](Runtime::dead_letters); its run waits with it, and deadlines count on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use coditect_core::RedrivePolicy;
+    /// use coditect_core::prelude::*;
+    ///
+    /// # fn main() -> Result<(), coditect_core::Error> {
+    /// let later = RedrivePolicy::new([Duration::from_secs(60), Duration::from_secs(3_600)])?;
+    /// let builder = Runtime::builder().redrive("summarize", later);
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn redrive(
+        mut self,
+        capability: impl Into<String>,
+        policy: impl Into<Option<RedrivePolicy>>,
+    ) -> Self {
+        let redrives = &mut self.resilience.redrives;
+        redrives.push((capability.into(), policy.into()));
+        self
+    }
+
+    /// Sets when tasks of every capability that has no policy of its own are put back by themselves.
+    pub fn redrive_all(mut self, policy: RedrivePolicy) -> Self {
+        self.resilience.redrive = Some(policy);
         self
     }
 }

@@ -38,6 +38,10 @@ pub(crate) const REQUIREMENT: &str = "coditect-requirement";
 pub(crate) const TIMEOUT: &str = "coditect-timeout-ms";
 pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
+/// The id of the message, or the attempt, that was set aside and that this one follows.
+pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
+/// Whom a task is not for, as `agent/capability@version`, separated by commas.
+pub(crate) const AVOID: &str = "coditect-avoid";
 pub(crate) const SCHEDULE: &str = "coditect-schedule";
 pub(crate) const NOMINAL: &str = "coditect-nominal-ms";
 /// What carrying the task out a second time would do, where its plan says so.

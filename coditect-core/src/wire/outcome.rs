@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::KIND;
+use crate::agent::Performer;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::worker::Ended;
@@ -20,6 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    /// Who had it, where that is known.
+    pub(crate) by: Option<Arc<Performer>>,
     pub(crate) ended: Ended,
 }
 
@@ -35,6 +38,8 @@ struct OutcomeBody {
     run: RunId,
     task: TaskId,
     attempt: Attempt,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Arc<Performer>>,
     outcome: ReplyBody,
 }
 
@@ -77,6 +82,7 @@ impl Outcome {
             run: self.run,
             task: self.task,
             attempt: self.attempt,
+            by: self.by.clone(),
             outcome: ReplyBody::of(&self.ended)?,
         };
         serde_json::to_vec(&body)
@@ -137,6 +143,7 @@ impl Outcome {
             run: body.run,
             task: body.task,
             attempt: body.attempt,
+            by: body.by,
             ended: body.outcome.into_ended(),
         }
     }
@@ -147,6 +154,7 @@ impl Outcome {
             run: name.run,
             task: name.task,
             attempt: name.attempt,
+            by: None,
             ended: Ended::failed(Failure::new(FailureKind::Permanent, text)),
         }
     }

@@ -11,9 +11,10 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE, TASK, TENANT,
-    TIMEOUT, optional, required, trace_of, with_trace,
+    ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE, TASK,
+    TENANT, TIMEOUT, optional, required, trace_of, with_trace,
 };
+use crate::agent::Performer;
 use crate::effect::EffectClass;
 use crate::error::Error;
 use crate::run::Occasion;
@@ -33,6 +34,8 @@ pub(crate) struct TaskMessage {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) depth: u32,
+    /// Whom it is not for.
+    pub(crate) avoid: Option<String>,
     pub(crate) occasion: Option<Occasion>,
     /// What the plan asks for, which its agent may be stricter than.
     pub(crate) effect: Option<EffectClass>,
@@ -95,12 +98,21 @@ impl TaskMessage {
                 .with_header(DEADLINE, deadline.as_millis().to_string())
                 .with_expires_at(deadline.into());
         }
+        if let Some(avoid) = self.avoid {
+            envelope = envelope.with_header(AVOID, avoid);
+        }
         if let Some(occasion) = self.occasion {
             envelope = envelope
                 .with_header(SCHEDULE, occasion.schedule.to_string())
                 .with_header(NOMINAL, occasion.nominal.as_millis().to_string());
         }
         with_trace(envelope, self.trace.as_ref())
+    }
+
+    /// Says whether somebody else is to do it.
+    pub(crate) fn avoids(&self, by: &Performer) -> bool {
+        let avoided = self.avoid.as_deref();
+        avoided.is_some_and(|avoided| avoided.split(',').any(|one| one == by.to_string()))
     }
 
     /// Reads a task; what is wrong with it is the reason to reject it.
@@ -124,6 +136,7 @@ impl TaskMessage {
             timeout: optional(envelope, TIMEOUT)?.map(Duration::from_millis),
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
+            avoid: envelope.header(AVOID).map(str::to_owned),
             occasion: match optional::<String>(envelope, SCHEDULE)? {
                 Some(schedule) => Some(Occasion {
                     schedule: schedule.into(),

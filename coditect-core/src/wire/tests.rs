@@ -75,6 +75,7 @@ fn task() -> TaskMessage {
         outcomes: "outcome.3".parse().unwrap(),
         key: "summary".into(),
         tenant: "default".into(),
+        avoid: None,
         requirement: "summarize@^1.2".parse().unwrap(),
         priority: Priority::P0,
         timeout: Some(Duration::from_secs(30)),
@@ -140,7 +141,12 @@ fn every_header_is_required_but_those_said_to_be_optional() {
 
 #[test]
 fn outcomes_and_replies_are_as_documented() {
-    for name in ["outcome-output", "outcome-failure", "outcome-plan"] {
+    for name in [
+        "outcome-output",
+        "outcome-failure",
+        "outcome-by",
+        "outcome-plan",
+    ] {
         let envelope = Envelope::new(example(name));
         let outcome = Outcome::read(&envelope).expect(name);
         assert_eq!((outcome.task.get(), outcome.attempt.get()), (7, 2));

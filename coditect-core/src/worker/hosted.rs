@@ -13,7 +13,7 @@ use super::breaker::{Guard, Leave};
 use super::hungry::Hungry;
 use super::rate::RateGate;
 use super::standing::{Reported, Standing};
-use crate::agent::{AgentCard, ErasedAgent};
+use crate::agent::{AgentCard, ErasedAgent, Performer};
 use crate::error::Error;
 
 /// An agent of this process.
@@ -29,6 +29,8 @@ pub(crate) struct Hosted {
     hungry: Arc<Hungry>,
     /// What stands before the calls of each capability, in the same order.
     guards: Vec<Guard>,
+    /// What it is called in the outcomes of each capability, in the same order, once it is known which start it is.
+    performers: OnceLock<Box<[Arc<Performer>]>>,
     /// How many handlers wait for others without a slot.
     away: watch::Sender<usize>,
 }
@@ -55,6 +57,7 @@ impl Hosted {
             hungry,
             standing: Standing::default(),
             own_queue: OnceLock::new(),
+            performers: OnceLock::new(),
             away: watch::Sender::new(0),
             card,
             agent,
@@ -77,6 +80,27 @@ impl Hosted {
         let matching = offered.filter(|(_, capability)| requirement.matches(capability));
         let best = matching.max_by_key(|(_, capability)| &capability.version);
         best.map(|(index, _)| index)
+    }
+
+    /// Says which start of the agent this is.
+    pub(super) fn set_incarnation(&self, incarnation: &Arc<str>) {
+        let performers = self.capabilities.iter().map(|capability| {
+            let (name, version) = (capability.name.clone(), capability.version.clone());
+            Arc::new(Performer::new(
+                self.id.clone(),
+                name,
+                version,
+                Arc::clone(incarnation),
+            ))
+        });
+        // Once, when the worker is made.
+        let _ = self.performers.set(performers.collect());
+    }
+
+    /// Who does work of what is required here.
+    pub(crate) fn performer(&self, requirement: &Requirement) -> Option<Arc<Performer>> {
+        let capability = self.capability_for(requirement)?;
+        Some(Arc::clone(&self.performers.get()?[capability]))
     }
 
     /// What stands before the calls of a capability.

@@ -16,6 +16,7 @@ use super::report::publish_outcome;
 use super::request::{Question, respond};
 use super::running::AttemptName;
 use super::{Slot, Worker};
+use crate::agent::Performer;
 use crate::context::{ContextParts, RunScope, Siblings, TaskContext};
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome};
@@ -36,6 +37,8 @@ pub(crate) struct LocalJob {
     pub(crate) token: CancellationToken,
     pub(crate) slot: Slot,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
+    /// Who is to do it.
+    pub(crate) by: Option<Arc<Performer>>,
     /// It is irreversible, and the journal says that this process may begin it.
     pub(crate) is_granted: bool,
 }
@@ -117,6 +120,7 @@ impl Worker {
                 run: job.run,
                 task: job.task,
                 attempt: job.attempt,
+                by: job.by,
                 ended,
             };
             if let Err(returned) = job.outcomes.send(outcome).await

@@ -87,8 +87,12 @@ impl Worker {
         guards: GuardBoard,
         services: Arc<Services>,
     ) -> Arc<Self> {
+        let name = incarnation.to_string().into();
+        for hosted in hosted.iter() {
+            hosted.set_incarnation(&name);
+        }
         Arc::new(Self {
-            name: incarnation.to_string().into(),
+            name,
             incarnation,
             hosted,
             guards,

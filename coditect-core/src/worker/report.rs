@@ -51,7 +51,10 @@ pub(super) async fn publish_outcome(
     if let Some(kind) = refused {
         let failure = Failure::new(kind, format!("the bus refused the answer: {error}"));
         let ended = Ended::failed(failure);
-        let refused = Outcome { ended, ..*outcome };
+        let refused = Outcome {
+            ended,
+            ..outcome.clone()
+        };
         if publish(bus, queue, &refused).await.is_ok() {
             return Told::Confirmed;
         }

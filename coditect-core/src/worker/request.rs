@@ -23,13 +23,13 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
     let Some(reply_to) = envelope.reply_to().cloned() else {
         return settle(delivery.reject("a request must say where to reply to")).await;
     };
-    match wire::requirement_of(envelope) {
+    let requirement = match wire::requirement_of(envelope) {
         Ok(Some(requirement)) if !slot.hosted().offers(&requirement) => {
             return pass_on(&worker, delivery).await;
         }
-        Ok(_) => {}
+        Ok(requirement) => requirement,
         Err(error) => return settle(delivery.reject(error.with_causes())).await,
-    }
+    };
     let correlation = envelope.correlation_id().cloned();
     let deadline = envelope.expires_at().map(Into::into);
     let input = envelope.payload().clone();
@@ -37,7 +37,7 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
     // Fires with the loss of the delivery, and with everything else when this process ends.
     let enrolled = worker.running.request(delivery.lost().child_token());
     let hosted = Arc::clone(slot.hosted());
-    let ended = respond(
+    let mut ended = respond(
         &worker,
         &hosted,
         Question {
@@ -49,6 +49,9 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
         },
     )
     .await;
+    if let (Ended::Failed { failure, .. }, Some(requirement)) = (&mut ended, requirement) {
+        failure.by = hosted.performer(&requirement);
+    }
     let bus = &*worker.services.ports.bus;
     if !reply(bus, reply_to, correlation, ended).await {
         tracing::debug!(agent = %hosted.id, "nobody waits for an answer any more");

@@ -17,6 +17,7 @@ use super::local::attempt_span;
 use super::pass_on::pass_on;
 use super::report::Told;
 use super::running::AttemptName;
+use crate::agent::Performer;
 use crate::context::{ContextParts, RunScope, ScopeFields, TaskContext};
 use crate::failure::{Failure, FailureKind};
 use crate::wire::{AttemptId, Outcome, TaskMessage};
@@ -31,7 +32,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         }
     };
     let name = AttemptName {
-        owner: message.outcomes,
+        owner: message.outcomes.clone(),
         attempt: AttemptId {
             run: message.run,
             task: message.task,
@@ -44,7 +45,12 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
     if worker.tellers.is_gone(&name.owner) {
         return settle(delivery.reject(nobody_asks(&name))).await;
     }
-    if !slot.hosted().offers(&message.requirement) {
+    let by = slot.hosted().performer(&message.requirement);
+    let wrong = match &by {
+        Some(by) => message.avoids(by),
+        None => true,
+    };
+    if wrong {
         return pass_on(&worker, delivery).await;
     }
     let clock = &worker.services.ports.clock;
@@ -116,7 +122,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
     let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
     let (attempted, hold) = worker.hold(&name, hold, work).await;
     drop(context.release_slot());
-    worker.end(&hosted, &name, attempted, hold).await;
+    worker.end(&hosted, &name, by, attempted, hold).await;
 }
 
 fn nobody_asks(name: &AttemptName) -> String {
@@ -173,6 +179,7 @@ impl Worker {
         self: &Arc<Self>,
         hosted: &Hosted,
         name: &AttemptName,
+        by: Option<Arc<Performer>>,
         attempted: Attempted,
         hold: Hold,
     ) {
@@ -186,6 +193,7 @@ impl Worker {
                 .is_some_and(|own| delivery.queue() == own)
         };
         let outcome = |ended| Outcome {
+            by,
             run: name.attempt.run,
             task: name.attempt.task,
             attempt: name.attempt.attempt,

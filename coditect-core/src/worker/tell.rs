@@ -160,6 +160,7 @@ mod tests {
             run: RunId::from_uuid(uuid::Uuid::nil()),
             task: TaskId::new(0),
             attempt: Attempt::FIRST,
+            by: None,
             ended: Ended::Output("1".into()),
         };
         Waiting {

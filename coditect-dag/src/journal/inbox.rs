@@ -39,6 +39,9 @@ pub enum Command {
             with = "text::optional"
         )]
         input: Option<Bytes>,
+        /// Who is to do it from now on, if that is not whom its plan says, in the caller's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Arc<str>>,
     },
     /// Opens a settled run again, for everything in it that did not succeed.
     Retry {
@@ -105,6 +108,7 @@ impl Command {
             at,
             attempt: None,
             input: None,
+            to: None,
         }
     }
 }

@@ -214,6 +214,13 @@ pub enum RecordKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<Bytes>,
     },
+    /// A task is to be done by others than its plan says, from now on.
+    Aimed {
+        /// The task.
+        task: TaskId,
+        /// By whom, in the caller's words.
+        to: Arc<str>,
+    },
     /// A settled run was opened again, for everything in it that had not succeeded.
     Retried,
     /// Nothing is to be handed out until the run is resumed.
@@ -299,6 +306,7 @@ impl RecordKind {
             | Self::Cancelled { task }
             | Self::Unserved { task }
             | Self::Waiting { task, .. }
+            | Self::Aimed { task, .. }
             | Self::Redriven { task, .. } => Some(*task),
             Self::Prioritized { task, .. } => *task,
             Self::Started

@@ -249,6 +249,7 @@ impl RunSummary {
             | RecordKind::Expanded { .. }
             | RecordKind::RunCancelled { .. }
             | RecordKind::Unserved { .. }
+            | RecordKind::Aimed { .. }
             | RecordKind::Prioritized { .. }
             | RecordKind::Waiting { .. }
             | RecordKind::Signalled { .. }

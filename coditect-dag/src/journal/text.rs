@@ -75,6 +75,7 @@ mod tests {
                 at: Timestamp::EPOCH,
                 attempt: None,
                 input: Some(payload),
+                to: None,
             };
             for command in [signal, redrive] {
                 let text = serde_json::to_string(&command).unwrap();

@@ -118,7 +118,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
         self.reclaim_waste();
         for (task, spec) in &patch.changed {
-            self.respec(task.get(), *spec);
+            self.describe(task.get(), *spec);
         }
         for task in patch.removed.iter().rev() {
             self.tasks[task.index()].removed = true;
@@ -212,11 +212,5 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
         self.targets = targets;
         self.waste = 0;
-    }
-
-    /// Changes what is known of a task, and its place if it is ready.
-    fn respec(&mut self, task: u32, spec: TaskSpec<P>) {
-        let profile = self.profile(spec);
-        self.move_to_profile(task, profile);
     }
 }

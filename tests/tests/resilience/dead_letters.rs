@@ -6,7 +6,7 @@ use coditect_core::bus::{
     DeadLetterFilter, Destination, Envelope, QueueName, QueueSpec, Subscription,
 };
 use coditect_core::prelude::*;
-use coditect_core::{Error, ErrorKind, SetAsideKind};
+use coditect_core::{Error, ErrorKind, Redrive, SetAsideFilter, SetAsideKind};
 
 use crate::stage::{Gate, Shared, within};
 
@@ -61,19 +61,26 @@ async fn a_request_that_was_set_aside_is_put_back_and_answered() -> Result<(), E
     tokio::time::sleep(Duration::from_secs(1)).await;
     set_aside(&shared, &queue).await;
 
-    let page = dead.list(&queue, None).await?;
+    let page = dead
+        .list(&SetAsideFilter::queue(queue.clone()), None)
+        .await?;
     let [letter] = &page.letters[..] else {
         panic!("{page:?}");
     };
     assert!(letter.reason().contains("not today"), "{}", letter.reason());
-    let SetAsideKind::Request { requirement } = letter.kind() else {
-        panic!("{letter:?}");
-    };
-    assert_eq!(requirement.as_ref().unwrap().name.as_str(), "work");
-    dead.redrive_with(letter, &40_u64).await?;
+    assert_eq!(letter.kind(), &SetAsideKind::Request);
+    assert_eq!(letter.requirement().unwrap().name.as_str(), "work");
+    assert_eq!((letter.reason_name(), letter.attempts()), ("rejected", 1));
+    let changed = Redrive::default().with_input(&40_u64)?;
+    dead.redrive_as(letter, &changed).await?;
     let gone = dead.redrive(letter).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
-    assert!(dead.list(&queue, None).await?.letters.is_empty());
+    assert!(
+        dead.list(&SetAsideFilter::queue(queue.clone()), None)
+            .await?
+            .letters
+            .is_empty()
+    );
     worker.breaker("work", "work")?.reset();
     gate.open(2);
     let mut sum = 0;
@@ -103,13 +110,14 @@ async fn an_attempt_that_was_set_aside_says_what_it_was_and_is_not_put_back() ->
     tokio::time::sleep(Duration::from_secs(1)).await;
     set_aside(&shared, &queue).await;
 
-    let page = dead.list(&queue, None).await?;
+    let page = dead
+        .list(&SetAsideFilter::queue(queue.clone()), None)
+        .await?;
     let letter = &page.letters[0];
-    let SetAsideKind::Task {
+    let SetAsideKind::Attempt {
         run: of,
         attempt,
         key,
-        ..
     } = letter.kind()
     else {
         panic!("{letter:?}");
@@ -139,7 +147,9 @@ async fn a_message_of_the_programs_own_is_put_back_as_it_was() -> Result<(), Err
     runtime.bus().publish(&to, letter).await.unwrap();
     set_aside(&shared, &queue).await;
     let dead = runtime.dead_letters();
-    let page = dead.list(&queue, None).await?;
+    let page = dead
+        .list(&SetAsideFilter::queue(queue.clone()), None)
+        .await?;
     assert_eq!(page.letters[0].kind(), &SetAsideKind::Message);
     dead.redrive(&page.letters[0]).await?;
     let mut consumer = shared

@@ -80,7 +80,11 @@ impl RunMachine {
             RecordKind::Expired { task } => Event::Expired { task: *task },
             RecordKind::Cancelled { task } => Event::Cancelled { task: *task },
             RecordKind::RunCancelled { .. } => Event::RunCancelled,
-            RecordKind::Redriven { task, .. } => Event::Redriven { task: *task },
+            RecordKind::Redriven { task, .. } => self.put_back(*task, record.at),
+            RecordKind::Aimed { task, to } => {
+                self.aim(*task, to, intern);
+                return Ok(None);
+            }
             RecordKind::Retried => Event::Retried,
             RecordKind::Paused { .. } => Event::Paused,
             RecordKind::Resumed => Event::Resumed,
@@ -209,8 +213,19 @@ impl RunMachine {
                 self.note_decision(*task);
                 self.outputs.insert(*task, output.clone());
             }
-            RecordKind::Failed { task, failure, .. }
-            | RecordKind::ScopeFailed { task, failure } => {
+            RecordKind::Failed {
+                task,
+                attempt,
+                failure,
+                retry_at,
+            } => {
+                self.note_decision(*task);
+                if retry_at.is_some() {
+                    self.note_set_aside(*task, *attempt, failure);
+                }
+                self.failures.insert(*task, decode_failure(failure));
+            }
+            RecordKind::ScopeFailed { task, failure } => {
                 self.note_decision(*task);
                 self.failures.insert(*task, decode_failure(failure));
             }
@@ -221,6 +236,7 @@ impl RunMachine {
             }
             RecordKind::Redriven { task, input } => {
                 self.open_again(*task, record.at);
+                self.note_redriven(*task);
                 self.by_person.insert(*task);
                 if let Some(input) = input {
                     self.inputs.insert(*task, input.clone());
@@ -289,7 +305,8 @@ pub(super) fn schedule(
         classes[task.call as usize],
         settings.priority.unwrap_or(priority) as u8,
     )
-    .with_max_attempts(settings.retry.unwrap_or_default().max_attempts())
+    // Whether another attempt follows is decided before its record is written, and may be by a redrive.
+    .with_max_attempts(u32::MAX)
     .with_max_losses(settings.max_losses.unwrap_or(DEFAULT_MAX_LOSSES))
     .with_join(join)
 }

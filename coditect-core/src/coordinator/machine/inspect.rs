@@ -41,6 +41,11 @@ impl RunMachine {
     }
 
     pub(crate) fn requirement(&self, task: TaskId) -> &Requirement {
+        if !self.aims.is_empty()
+            && let Some((requirement, _)) = self.aims.get(&task)
+        {
+            return requirement;
+        }
         let scope = self.scope(task);
         scope.plan.requirement(scope.spec(task))
     }
@@ -120,11 +125,17 @@ impl RunMachine {
     /// The queues in which its tasks wait.
     pub(crate) fn classes(&self) -> impl Iterator<Item = Class> + '_ {
         let scopes = self.scopes.iter();
-        scopes.flat_map(|scope| scope.classes.iter().copied())
+        let planned = scopes.flat_map(|scope| scope.classes.iter().copied());
+        planned.chain(self.aims.values().map(|(_, class)| *class))
     }
 
     /// The queue in which a task waits.
     pub(crate) fn class(&self, task: TaskId) -> Class {
+        if !self.aims.is_empty()
+            && let Some((_, class)) = self.aims.get(&task)
+        {
+            return *class;
+        }
         let scope = self.scope(task);
         scope.classes[scope.spec(task).call as usize]
     }

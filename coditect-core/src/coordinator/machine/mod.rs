@@ -6,6 +6,7 @@ mod inspect;
 mod life;
 mod park;
 mod patch;
+mod redrive;
 mod reopen;
 mod start;
 mod wait;
@@ -27,6 +28,7 @@ pub(crate) use self::explain::decode_failure;
 use self::explain::explain;
 use self::park::Parked;
 pub(crate) use self::park::is_ruling;
+use self::redrive::Redriven;
 pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
@@ -91,6 +93,10 @@ pub(crate) struct RunMachine {
     priorities: FxHashMap<TaskId, Priority>,
     /// What tasks are given that is not what their plan says.
     inputs: FxHashMap<TaskId, Bytes>,
+    /// Whom tasks are to be done by that are not to be done by whom their plan says.
+    aims: FxHashMap<TaskId, (Requirement, Class)>,
+    /// Tasks that were set aside, and put back.
+    redriven: FxHashMap<TaskId, Redriven>,
     /// What signals have brought, by their names.
     signals: FxHashMap<Arc<str>, Bytes>,
     /// Since when tasks wait for signals.
@@ -149,6 +155,8 @@ impl RunMachine {
             run_span: None,
             priorities: FxHashMap::default(),
             inputs: FxHashMap::default(),
+            aims: FxHashMap::default(),
+            redriven: FxHashMap::default(),
             signals: FxHashMap::default(),
             waiting: FxHashMap::default(),
             parked: FxHashMap::default(),

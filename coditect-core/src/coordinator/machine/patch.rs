@@ -203,6 +203,9 @@ impl RunMachine {
             if let Some(priority) = self.priorities.get(&task_id) {
                 new.priority = *priority as u8;
             }
+            if let Some((_, class)) = self.aims.get(&task_id) {
+                new.class = *class;
+            }
             graph.changed.push((task_id, new));
             if plan.settings(task) != scope.plan.settings(scope.spec(task_id)) {
                 timed.push(*position);

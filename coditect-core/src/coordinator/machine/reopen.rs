@@ -70,6 +70,7 @@ impl RunMachine {
         self.unserved.remove(&task);
         self.claims.remove(&task);
         self.opened_again.insert(task, at);
+        self.forget_redrives(task);
         self.forget_rejection(task);
         self.failures.remove(&task).is_some()
     }

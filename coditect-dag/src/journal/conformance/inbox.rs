@@ -255,6 +255,7 @@ pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
             at,
             attempt: Some(Attempt::new(2)),
             input: Some(Bytes::from_static(b"[1]")),
+            to: Some("other@^2".into()),
         },
         Command::Retry {
             settled: Seq::new(9),

@@ -24,6 +24,10 @@ pub async fn r10_the_life_of_a_run_comes_back_as_it_was_written(subject: Subject
     };
     let written = vec![
         RecordKind::Started,
+        RecordKind::Aimed {
+            task,
+            to: "other@^2".into(),
+        },
         RecordKind::Paused {
             reason: "an \"incident\"".into(),
         },

@@ -82,6 +82,10 @@ fn every_kind_survives_serde() {
             task,
             input: Some(Bytes::from_static(b"[1]")),
         },
+        RecordKind::Aimed {
+            task,
+            to: "other@^2".into(),
+        },
         RecordKind::Retried,
         RecordKind::Paused {
             reason: "an incident".into(),

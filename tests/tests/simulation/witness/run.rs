@@ -296,6 +296,7 @@ pub(super) fn name_of(kind: &RecordKind) -> &'static str {
         RecordKind::Failed { .. } => "+ failed",
         RecordKind::Lost { .. } => "+ lost",
         RecordKind::Snoozed { .. } => "+ snoozed",
+        RecordKind::Aimed { .. } => "+ aimed",
         RecordKind::Expanded { .. } => "+ expanded",
         RecordKind::Resolved { .. } => "+ resolved",
         RecordKind::ScopeFailed { .. } => "+ scope failed",

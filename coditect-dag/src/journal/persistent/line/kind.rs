@@ -108,6 +108,11 @@ pub(super) enum Kind<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
         input: Option<Payload<'a>>,
     },
+    Aimed {
+        task: TaskId,
+        #[serde(borrow)]
+        to: Cow<'a, str>,
+    },
     Retried,
     Paused {
         #[serde(borrow)]
@@ -258,6 +263,10 @@ impl<'a> Kind<'a> {
             RecordKind::Redriven { task, input } => Self::Redriven {
                 task: *task,
                 input: input.as_ref().map(content),
+            },
+            RecordKind::Aimed { task, to } => Self::Aimed {
+                task: *task,
+                to: text(to),
             },
             RecordKind::Retried => Self::Retried,
             RecordKind::Paused { reason } => Self::Paused {

@@ -140,6 +140,10 @@ impl Kind<'_> {
                 let input = Some(input);
                 return Ok((RecordKind::Redriven { task, input }, blob));
             }
+            Self::Aimed { task, to } => RecordKind::Aimed {
+                task,
+                to: owned(to),
+            },
             Self::Retried => RecordKind::Retried,
             Self::Paused { reason } => RecordKind::Paused {
                 reason: owned(reason),
