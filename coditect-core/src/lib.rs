@@ -44,7 +44,8 @@
 //! At-least-once execution, at most one accepted completion per task, exactly one state transition in
 //! the store; nothing acknowledged is ever lost. A handler may therefore be called twice for one task,
 //! and what it does outside should be [idempotent](TaskContext::idempotency_key) or wrapped in
-//! [`TaskContext::once`].
+//! [`TaskContext::once`]. One that says that its tasks are [irreversible](EffectClass::Irreversible) is never begun a second
+//! time by itself: where nobody knows what became of it, somebody is asked.
 //!
 //! # Where to begin
 //!
@@ -57,6 +58,7 @@
 //! | have something done and wait for it | [`Runtime::run`], [`Runtime::submit`] with [`Submit`] |
 //! | have something done later, or again and again | [`Submit::start_at`], [`Submit::on_schedule`] with a [`Timing`] |
 //! | hold a run up, bring it a signal or a decision, give it another chance | [`RunHandle`], [`Signal`], [`Approval`] |
+//! | have done once what must not be done twice | [`EffectClass`], [`Parking`], [`RunHandle::rule`] |
 //! | follow, cancel or report a run | [`RunHandle`], [`RunEventKind`], [`RunReport`] |
 //! | ask an agent without a run | [`Runtime::request`] |
 //! | set a process up and end it in peace | [`RuntimeBuilder`], [`Runtime::shutdown_on_signal`] |
@@ -126,7 +128,7 @@ pub use crate::schedule::{
 };
 pub use crate::worker::RateLimits;
 pub use coditect_bus::Priority;
-pub use coditect_dag::journal::{RunFilter, RunState, RunSummary};
+pub use coditect_dag::journal::{Partition, Roster, RunFilter, RunState, RunSummary};
 pub use coditect_dag::{Attempt, RunId, TaskId, TaskState};
 pub use coditect_registry::{AgentId, Capability};
 pub use coditect_resilience::RetryPolicy;

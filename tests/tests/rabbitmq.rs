@@ -8,6 +8,8 @@
 mod fault;
 #[path = "rabbitmq/flow.rs"]
 mod flow;
+#[path = "rabbitmq/irreversible.rs"]
+mod irreversible;
 #[path = "rabbitmq/letters.rs"]
 mod letters;
 #[path = "rabbitmq/operator.rs"]

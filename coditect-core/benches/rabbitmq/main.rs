@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p coditect-core --features rabbitmq --bench rabbitmq` starts a private broker and a worker process, and
 //! prints medians and ratios; an argument (`memory`, `dispatch`, `throughput`) picks one. Nothing here passes or fails.
+//!
+//! `cargo bench -p coditect-core --features rabbitmq,redis --bench rabbitmq -- durable` does so with the journal on a private Redis.
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +12,8 @@
 )]
 
 mod dispatch;
+#[cfg(feature = "redis")]
+mod durable;
 mod memory;
 mod plain;
 mod throughput;
@@ -20,10 +24,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use coditect_core::Dispatch;
 use coditect_core::dag::journal::{MemoryConfig, MemoryJournal, PartitionCount, RunJournal};
 use coditect_core::prelude::*;
 use coditect_core::state::{MemoryStore, StateStore};
+use coditect_core::{Dispatch, RuntimeBuilder};
 use coditect_harness::{RabbitMq, Vhost};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +65,10 @@ async fn main() {
     }
     if picks("throughput") {
         throughput::measure(&broker).await;
+    }
+    #[cfg(feature = "redis")]
+    if picks("durable") {
+        durable::measure(&broker).await;
     }
 }
 
@@ -104,23 +112,30 @@ struct Pair {
 impl Pair {
     /// Starts both. The journal keeps few runs that have ended, so that what it keeps is no growth.
     async fn start(vhost: &Vhost<'_>) -> Self {
-        let worker = Command::new(std::env::current_exe().unwrap())
-            .env(WORKER, vhost.url())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
         let config = MemoryConfig::default()
             .with_max_settled(4)
             .with_partitions(PartitionCount::new(1).unwrap());
         let journal: Arc<dyn RunJournal> = Arc::new(MemoryJournal::new(config));
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-        let runtime = Runtime::builder()
-            .bus(vhost.url())
-            .state((journal, store))
-            .dispatch(Dispatch::Bus)
-            .start()
-            .await
+        Self::start_with(vhost, &|builder| {
+            let state = (Arc::clone(&journal), Arc::clone(&store));
+            builder.state(state).dispatch(Dispatch::Bus)
+        })
+        .await
+    }
+
+    /// Starts both, with a coordinator that is described further.
+    async fn start_with(
+        vhost: &Vhost<'_>,
+        describe: &dyn Fn(RuntimeBuilder) -> RuntimeBuilder,
+    ) -> Self {
+        let worker = Command::new(std::env::current_exe().unwrap())
+            .env(WORKER, vhost.url())
+            .stdin(Stdio::piped())
+            .spawn()
             .unwrap();
+        let builder = describe(Runtime::builder().bus(vhost.url()));
+        let runtime = builder.start().await.unwrap();
         let pair = Self { runtime, worker };
         pair.run(64).await;
         pair

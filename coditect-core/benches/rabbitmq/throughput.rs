@@ -6,17 +6,17 @@ use tokio::time::Instant;
 use super::{Pair, median, plain, report, usage};
 
 /// Tasks of one sample.
-const TASKS: usize = 10_000;
-const SAMPLES: usize = 5;
+pub(crate) const TASKS: usize = 10_000;
+pub(crate) const SAMPLES: usize = 5;
 
 /// What one sample came to.
 #[derive(Default)]
-struct Samples {
+pub(crate) struct Samples {
     /// Tasks in a second.
-    rate: Vec<f64>,
+    pub(crate) rate: Vec<f64>,
     /// Microseconds of processor time for a task: of our processes, and of the broker.
-    clients: Vec<f64>,
-    broker: Vec<f64>,
+    pub(crate) clients: Vec<f64>,
+    pub(crate) broker: Vec<f64>,
 }
 
 pub(crate) async fn measure(broker: &RabbitMq) {
@@ -64,7 +64,7 @@ pub(crate) async fn measure(broker: &RabbitMq) {
 }
 
 impl Samples {
-    async fn take(&mut self, server: u32, clients: &[u32], work: impl Future) {
+    pub(crate) async fn take(&mut self, server: u32, clients: &[u32], work: impl Future) {
         let used = || {
             clients
                 .iter()

@@ -36,6 +36,8 @@ pub(super) struct Flight {
     pub(super) place: Place,
     /// When it was handed out, by this owner.
     pub(super) since: Timestamp,
+    /// Whether its record says where it is, if it is on the bus.
+    pub(super) is_recorded: bool,
     /// Leave to try it, although the work of its agent is held.
     pub(super) probe: Option<ProbeGuard>,
 }

@@ -6,7 +6,7 @@ use coditect_bus::QueueName;
 use coditect_dag::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::active::{Flight, Place};
@@ -45,9 +45,38 @@ pub(super) struct Gone {
 }
 
 impl Notices {
-    pub(super) fn new(heard: broadcast::Receiver<Option<Anew>>) -> Self {
+    /// Hears what is told from now on, and takes in what was told before.
+    pub(super) fn new(heard: broadcast::Receiver<Option<Anew>>, before: Vec<Option<Anew>>) -> Self {
         let gathered = FxHashMap::default();
-        Self { heard, gathered }
+        let mut notices = Self { heard, gathered };
+        for notice in before {
+            notices.take_in(notice);
+        }
+        notices
+    }
+
+    /// Says whether nothing was told that is still gathered.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.gathered.is_empty() && self.heard.is_empty()
+    }
+
+    /// Takes all that was told until now, as what follows is for the next owner to gather.
+    pub(super) fn take(&mut self) -> Vec<(Option<QueueName>, Gone)> {
+        loop {
+            match self.heard.try_recv() {
+                Ok(notice) => self.take_in(notice),
+                Err(TryRecvError::Lagged(_)) => self.take_in(None),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        self.gathered.drain().collect()
+    }
+
+    fn take_in(&mut self, notice: Option<Anew>) {
+        match notice {
+            Some(notice) => self.gather(Some(notice.anew), notice.at),
+            None => self.gather(None, None),
+        }
     }
 
     /// Waits until all was told of a queue that was made anew; of no queue in particular if there were too many.
@@ -63,8 +92,8 @@ impl Notices {
             tokio::select! {
                 biased;
                 heard = self.heard.recv() => match heard {
-                    Ok(Some(notice)) => self.gather(Some(notice.anew), notice.at),
-                    Ok(None) | Err(RecvError::Lagged(_)) => self.gather(None, None),
+                    Ok(notice) => self.take_in(notice),
+                    Err(RecvError::Lagged(_)) => self.take_in(None),
                     // The worker, which holds the sender, outlives the owners of its process.
                     Err(RecvError::Closed) => std::future::pending().await,
                 },

@@ -187,7 +187,8 @@ impl Owner {
         };
         let incarnation = match &place {
             Place::Local(_) => Some(self.shared.name.clone()),
-            Place::Bus(_) | Place::Instance(_) | Place::Claimed(_) => None,
+            Place::Instance(routed) => Some(routed.incarnation()),
+            Place::Bus(_) | Place::Claimed(_) => None,
         };
         if let Some(probe) = &mut tries {
             probe.begin();
@@ -197,6 +198,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            is_recorded: true,
             probe: tries,
         };
         if let Some(active) = self.runs.get_mut(&run) {

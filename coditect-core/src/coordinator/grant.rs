@@ -113,6 +113,7 @@ impl Owner {
             class,
             place: Place::Claimed(held()),
             since: self.now,
+            is_recorded: true,
             probe: None,
         });
         let held = held();

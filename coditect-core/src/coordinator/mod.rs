@@ -2,6 +2,7 @@
 
 mod active;
 mod anew;
+mod attendance;
 mod budget;
 mod check;
 mod claim;
@@ -13,7 +14,9 @@ mod due;
 mod grant;
 mod hearing;
 mod inbox;
+mod keeper;
 mod lane;
+mod leaving;
 mod life;
 mod listeners;
 mod machine;
@@ -21,6 +24,7 @@ mod orphan;
 mod outbox;
 mod outcome;
 mod outputs;
+mod owned;
 mod owner;
 mod park;
 mod publisher;
@@ -32,8 +36,10 @@ mod replay;
 mod route;
 mod schedule;
 mod scope;
+mod share;
 mod start;
 mod sweep;
+mod taking;
 mod timer;
 mod unserved;
 mod wait;
@@ -41,18 +47,18 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_dag::journal::Partition;
 use coditect_registry::{CheckPolicy, Checker, View};
 use coditect_resilience::{Randomness, SplitMix};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::budget::Budgets;
 pub(crate) use self::check::usual_policy;
+use self::keeper::Keeper;
 pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
-use self::owner::{Lost, Owner};
+pub(crate) use self::owned::Owned;
+use self::owner::Lost;
 pub(crate) use self::route::{Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
@@ -89,6 +95,8 @@ pub(crate) struct Shared {
     /// Ends everything at once.
     pub(crate) abort: CancellationToken,
     pub(crate) tracker: TaskTracker,
+    /// Whether partitions may be handed over: not where nobody else hears what is told over the bus.
+    pub(crate) hands_over: bool,
     /// The name of this process in the journal.
     pub(crate) name: Arc<str>,
     pub(crate) randomness: SplitMix,
@@ -119,24 +127,23 @@ impl Shared {
     }
 }
 
-/// Takes partitions and keeps them until it is told to drain.
+/// Takes its share of the partitions and keeps it until it is told to drain.
 pub(crate) struct Coordinator {
     shared: Arc<Shared>,
+    owned: Arc<Owned>,
     /// Asks the agents for signs of life, whenever it is this process's turn.
     checker: Option<Checker>,
 }
 
 impl Coordinator {
-    /// Starts to take partitions. Returns when each was tried once, so that runs submitted afterwards
+    /// Starts to take partitions. Returns when each that was free was tried once, so that runs submitted afterwards
     /// are taken up at once if this process is to coordinate them.
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
-        let partitions = shared.ports.journal.partitions();
         let store = Arc::clone(&shared.ports.store);
         shared.quarantines.load(&store).await;
         let (quarantines, drain) = (Arc::clone(&shared.quarantines), shared.drain.clone());
         let follow = async move { drain.run_until_cancelled(quarantines.follow(store)).await };
         shared.tracker.spawn(follow);
-        let (tried, mut all_tried) = watch::channel(0_u32);
         let followed = shared.listeners.as_ref().map(|listeners| {
             let followed = listeners.subscribe();
             let (listeners, abort) = (Arc::clone(listeners), shared.abort.clone());
@@ -144,17 +151,15 @@ impl Coordinator {
             shared.tracker.spawn(follow);
             followed
         });
-        for partition in partitions.partitions() {
-            let shared = Arc::clone(&shared);
-            let (tried, followed) = (tried.clone(), followed.clone());
-            let tracker = shared.tracker.clone();
-            tracker.spawn(async move { keep(&shared, partition, &tried, followed).await });
-        }
-        let all = u32::from(partitions.get());
-        // The sender lives until the end of this function.
-        let _ = all_tried.wait_for(|tried| *tried >= all).await;
+        let owned = Arc::new(Owned::default());
+        // Where everything is to end already, nothing is tried.
+        let _ = Keeper::start(&shared, &owned, followed).await;
         let checker = check::start(&shared);
-        Ok(Self { shared, checker })
+        Ok(Self {
+            shared,
+            owned,
+            checker,
+        })
     }
 
     /// Lets what runs in this process end, within `limit`, and gives the partitions back.
@@ -180,49 +185,13 @@ impl Coordinator {
 }
 
 impl Coordinator {
+    /// The partitions that this process owns now.
+    pub(crate) fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
     /// Ends everything at once.
     pub(crate) fn abort(&self) {
         self.shared.abort.cancel();
-    }
-}
-
-/// Claims a partition whenever it is free, and owns it as long as it can; queues are `followed` until it ends.
-async fn keep(
-    shared: &Arc<Shared>,
-    partition: Partition,
-    tried: &watch::Sender<u32>,
-    followed: Option<watch::Receiver<()>>,
-) {
-    let ttl = shared.ports.settings.partition_lease;
-    let mut first = true;
-    loop {
-        let taking = async {
-            let claimed = shared.ports.journal.claim(partition, &shared.name, ttl);
-            match claimed.await? {
-                Some(lease) => Owner::take_over(Arc::clone(shared), lease, followed.clone()).await,
-                None => Ok(None),
-            }
-        };
-        let Ok(owner) = shared.asked_of_store(taking).await else {
-            tracing::warn!(%partition, "the store does not answer; the partition is free when its lease has ended");
-            return;
-        };
-        if std::mem::take(&mut first) {
-            tried.send_modify(|tried| *tried += 1);
-        }
-        match owner {
-            Ok(Some(owner)) => owner.run().await,
-            Ok(None) => {}
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(%partition, error, "the partition could not be taken");
-            }
-        }
-        tokio::select! {
-            biased;
-            () = shared.drain.cancelled() => return,
-            () = shared.abort.cancelled() => return,
-            () = tokio::time::sleep(ttl / 4) => {}
-        }
     }
 }

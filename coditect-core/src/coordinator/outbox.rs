@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use coditect_bus::{Destination, Envelope, QueueName};
 use parking_lot::Mutex;
@@ -39,7 +40,11 @@ pub(super) struct Parcel {
 
 /// How many envelopes the bus has not yet taken, by where they go.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<FxHashMap<Destination, usize>>);
+pub(super) struct Waiting {
+    counts: Mutex<FxHashMap<Destination, usize>>,
+    /// Whether the owner is to be told when none wait any more.
+    tells_idle: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Way {
@@ -84,6 +89,17 @@ impl Outbox {
         self.tasks.flush()
     }
 
+    /// Says whether the bus has taken all that was put in.
+    pub(super) fn is_idle(&self) -> bool {
+        let has_none = self.tasks.backlog.is_empty() && self.urgent.backlog.is_empty();
+        has_none && self.waiting.counts.lock().is_empty()
+    }
+
+    /// Has the owner woken when the bus has taken all.
+    pub(super) fn wake_when_idle(&self) {
+        self.waiting.tells_idle.store(true, Ordering::Release);
+    }
+
     /// Says whether more tasks would wait, wherever they go.
     pub(super) fn is_full(&self) -> bool {
         !self.tasks.backlog.is_empty() || self.tasks.sender.capacity() == 0
@@ -102,17 +118,18 @@ impl Outbox {
 
 impl Waiting {
     fn add(&self, to: &Destination) {
-        *self.0.lock().entry(to.clone()).or_default() += 1;
+        *self.counts.lock().entry(to.clone()).or_default() += 1;
     }
 
     fn has_room(&self, to: &Destination) -> bool {
-        let waiting = self.0.lock();
+        let waiting = self.counts.lock();
         waiting.get(to).is_none_or(|count| *count < limit(to))
     }
 
-    /// Notes that so many wait no more; says whether there is room again where there was none.
+    /// Notes that so many wait no more; says whether the owner is to be told: there is room again where there was none, or
+    /// nothing waits any more where it asked for that.
     pub(super) fn release(&self, to: &Destination, count: usize) -> bool {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.counts.lock();
         let Some(left) = waiting.get_mut(to) else {
             return false;
         };
@@ -122,7 +139,8 @@ impl Waiting {
         if now == 0 {
             waiting.remove(to);
         }
-        before >= limit(to) && now < limit(to)
+        let is_idle = waiting.is_empty() && self.tells_idle.load(Ordering::Acquire);
+        is_idle || (before >= limit(to) && now < limit(to))
     }
 }
 

@@ -13,17 +13,16 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::active::{ActiveRun, Place};
+use super::active::ActiveRun;
 use super::anew::Notices;
 use super::budget::Parked;
 use super::classes::Classes;
 use super::commit::Deferred;
 use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
-use super::publisher::{Outbox, Publisher};
+use super::publisher::Outbox;
 use super::timer::Timers;
-use super::{Shared, renew, schedule, sweep};
-use crate::error::Error;
+use super::{Shared, sweep};
 use crate::failure::Failure;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
@@ -70,22 +69,25 @@ pub(super) struct Owner {
     pub(super) swept: FxHashMap<QueueName, sweep::Suspect>,
     /// What this owner has sent itself and waits for.
     pub(super) echo: Option<Echo>,
-    /// Checks the agents as long as this owner does not end.
-    sources: Sources,
+    /// Fires when the partition is to be handed over.
+    pub(super) leave: CancellationToken,
+    /// Since when it is being handed over, from which on nothing is dispatched.
+    pub(super) leaving: Option<Timestamp>,
+    pub(super) sources: Sources,
 }
 
 /// Where things that have happened come from.
-struct Sources {
-    local: mpsc::Receiver<Outcome>,
-    bus: Hearing,
-    inbox: Watch,
-    finished: mpsc::Receiver<Finished>,
+pub(super) struct Sources {
+    pub(super) local: mpsc::Receiver<Outcome>,
+    pub(super) bus: Hearing,
+    pub(super) inbox: Watch,
+    pub(super) finished: mpsc::Receiver<Finished>,
     /// Attempts whose instance could not be reached.
-    returned: mpsc::Receiver<AttemptId>,
+    pub(super) returned: mpsc::Receiver<AttemptId>,
     /// Told of queues that were found or left, where they are followed.
-    followed: Option<watch::Receiver<()>>,
+    pub(super) followed: Option<watch::Receiver<()>>,
     /// Told of queues that lost what they had.
-    anew: Notices,
+    pub(super) anew: Notices,
 }
 
 /// What comes through the partition's queue.
@@ -111,93 +113,6 @@ pub(super) struct Finished {
 pub(super) struct Lost;
 
 impl Owner {
-    /// Becomes the owner under a lease: subscribes to outcomes and rebuilds the partition's runs.
-    pub(super) async fn take_over(
-        shared: Arc<Shared>,
-        lease: PartitionLease,
-        followed: Option<watch::Receiver<()>>,
-    ) -> Result<Option<Self>, Error> {
-        let ports = &shared.ports;
-        // Before anything is published that could be lost with its queue.
-        let anew = Notices::new(shared.worker.queues_made_anew());
-        let partition = lease.partition();
-        let outcomes = ports.outcome_queue(partition)?;
-        let queue = outcomes.name().clone();
-        let bus = Hearing::start(&ports.bus, outcomes).await?;
-        let inbox = ports.journal.watch_inbox(partition).await?;
-        let (outcomes, local) = mpsc::channel(TURN * 4);
-        let (finished_sender, finished) = mpsc::channel(TURN);
-        let wake = Arc::new(Notify::new());
-        let (return_sender, returned) = mpsc::channel(TURN);
-        let (outbox, publisher) = Publisher::new(
-            Arc::clone(&ports.bus),
-            queue.clone(),
-            outcomes.clone(),
-            return_sender,
-            Arc::clone(&wake),
-        );
-        let abort = shared.abort.clone();
-        let publish = async move { abort.run_until_cancelled(publisher.run()).await };
-        shared.tracker.spawn(publish);
-        let now = ports.clock.now();
-        let lost = CancellationToken::new();
-        let lease = Arc::new(Mutex::new(lease));
-        renew::start(&shared, &lease, &lost);
-        shared.quarantines.register(&wake);
-        schedule::start(&shared, &lease, &lost);
-        let mut owner = Self {
-            shared,
-            queue,
-            lease,
-            lost,
-            runs: FxHashMap::default(),
-            stuck: FxHashSet::default(),
-            refused: Vec::new(),
-            classes: Classes::default(),
-            timers: Timers::default(),
-            parked: Parked::default(),
-            held_until: None,
-            turns: PriorityTurns::default(),
-            batch: Batch::new(),
-            deferred: Vec::new(),
-            effects: Vec::new(),
-            now,
-            outbox,
-            stopping: FxHashSet::default(),
-            outcomes,
-            to_finished: finished_sender,
-            wake,
-            inbox_after: Seq::ZERO,
-            next_sweep: now.saturating_add(sweep::PERIOD),
-            looking: None,
-            swept: FxHashMap::default(),
-            echo: None,
-            sources: Sources {
-                local,
-                bus,
-                inbox,
-                finished,
-                returned,
-                followed,
-                anew,
-            },
-        };
-        match owner.begin().await {
-            Ok(()) => Ok(Some(owner)),
-            Err(error) => {
-                owner.give_back().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn begin(&mut self) -> Result<(), Error> {
-        self.rebuild().await?;
-        self.read_inbox().await?;
-        self.dispatch();
-        self.commit().await.map_err(|Lost| Error::closed())
-    }
-
     /// Carries the partition's runs forward until it is drained or lost.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
@@ -222,6 +137,7 @@ impl Owner {
                 () = shared.abort.cancelled() => break,
                 () = self.lost.cancelled() => break,
                 () = shared.drain.cancelled(), if !draining => {}
+                () = self.leave.cancelled(), if self.leaving.is_none() => {}
                 () = &mut changed => look = true,
                 () = told(&mut self.sources.followed) => look = true,
                 (queue, gone) = self.sources.anew.next() => self.publish_again(queue.as_ref(), gone),
@@ -231,7 +147,7 @@ impl Owner {
                 () = self.wake.notified() => woken = true,
                 heard = self.sources.bus.next() => from_bus = Some(heard),
                 _ = self.sources.local.recv_many(&mut local, TURN) => {}
-                () = shared.worker.attempts_ended(), if draining => quiet = true,
+                () = shared.worker.attempts_ended(), if draining && self.leaving.is_none() => quiet = true,
                 () = sleep_until(timer) => {}
             }
             self.now = shared.ports.clock.now();
@@ -280,13 +196,26 @@ impl Owner {
             }
             self.due();
             self.sweep();
-            self.dispatch();
+            if self.leave.is_cancelled() {
+                self.prepare_to_leave();
+            } else {
+                self.dispatch();
+            }
             if woken {
                 self.pass_wake_on();
             }
             let progressed = !self.batch.is_empty();
-            if self.commit().await.is_err() || (quiet && !progressed) {
+            if self.commit().await.is_err() {
                 break;
+            }
+            if quiet && !progressed {
+                if !shared.hands_over {
+                    break;
+                }
+                self.leave.cancel();
+            }
+            if let Some(how) = self.may_leave() {
+                return self.hand_over(how).await;
             }
         }
         self.give_back().await;
@@ -341,39 +270,8 @@ impl Owner {
         let sweeps = self.runs.values().any(sweeps);
         let sweep = sweeps.then_some(self.next_sweep);
         let times = self.timers.next().into_iter().chain(sweep);
+        let times = times.chain(self.leaving.map(|since| self.leaves_by(since)));
         times.chain(self.parked.next).chain(self.held_until).min()
-    }
-
-    async fn give_back(mut self) {
-        self.lost.cancel();
-        // From here on attempts tell the partition's queue; what they told this owner goes there too.
-        self.sources.local.close();
-        while let Ok(outcome) = self.sources.local.try_recv() {
-            let machine = self.runs.get(&outcome.run).map(|active| &active.machine);
-            let is_granted =
-                machine.is_some_and(|machine| machine.is_granted(outcome.task, outcome.attempt));
-            let worker = &self.shared.worker;
-            worker.pass_outcome_on(&self.queue, outcome, is_granted);
-        }
-        for class in self.classes.all() {
-            for offer in &self.classes.get(class).local {
-                offer.hosted.forget(&self.wake);
-            }
-        }
-        for run in self.runs.values() {
-            for (task, flight) in &run.flights {
-                // What nobody else may begin goes on, and tells the next owner.
-                if let Place::Local(token) = &flight.place
-                    && !run.machine.is_granted(*task, flight.attempt)
-                {
-                    token.cancel();
-                }
-            }
-        }
-        let lease = self.lease.lock().clone();
-        // Whoever holds it by now is right; where nobody answers, it ends by itself.
-        let release = self.shared.ports.journal.release(lease);
-        let _ = self.shared.asked_of_store(release).await;
     }
 }
 

@@ -21,7 +21,7 @@ use crate::wire::{AttemptId, Outcome};
 pub(super) struct Publisher {
     tasks: mpsc::Receiver<Parcel>,
     urgent: mpsc::Receiver<Parcel>,
-    /// Told whenever there is room in the outbox, or for a destination.
+    /// Told whenever there is room in the outbox, or for a destination, and when all is done where that was asked for.
     wake: Arc<Notify>,
     waiting: Arc<Waiting>,
     line: Line,

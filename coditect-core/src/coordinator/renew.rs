@@ -28,6 +28,8 @@ pub(super) fn start(
             let renewal = shared.ports.journal.renew(&held);
             match tokio::time::timeout(held.ttl() / 3, renewal).await {
                 Ok(Ok(renewed)) => *lease.lock() = renewed,
+                // It was given back meanwhile.
+                _ if lost.is_cancelled() => return,
                 Err(_) if !held.is_expired() => {}
                 Err(_) => {
                     tracing::warn!(partition = %held.partition(), "the lease could not be renewed in time");

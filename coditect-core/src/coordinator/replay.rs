@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_dag::journal::{RecordKind, RunLog, Seq, Settlement, Submission};
-use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState};
+use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState, Timestamp};
+use rustc_hash::FxHashMap;
 use serde::de::IgnoredAny;
 
 use super::active::{ActiveRun, Flight, Place};
@@ -70,8 +71,13 @@ impl Owner {
         let lease = self.lease.lock().clone();
         let journal = Arc::clone(&self.shared.ports.journal);
         for run in journal.open_runs(&lease).await? {
-            self.restore(run, None).await?;
+            if let Some(log) = journal.load(run).await? {
+                self.go_on(&log, lease.follows_hand_over());
+            }
         }
+        let (partition, runs) = (lease.partition(), self.runs.len());
+        let handed_over = lease.follows_hand_over();
+        tracing::info!(%partition, runs, handed_over, "the partition was taken over");
         Ok(())
     }
 
@@ -82,16 +88,20 @@ impl Owner {
         let Some(log) = journal.load(run).await? else {
             return Ok(());
         };
-        if last.is_some_and(|last| last != log.last()) {
-            return Ok(());
+        if last.is_none_or(|last| last == log.last()) {
+            self.go_on(&log, false);
         }
+        Ok(())
+    }
+
+    /// Replays a run's records. What is open is handed out again, but for what the former owner has handed over as
+    /// handed out.
+    fn go_on(&mut self, log: &RunLog, handed_over: bool) {
         let mut active = match self.build(&log.submission) {
             Ok(active) => active,
-            Err(failure) => {
-                self.set_aside(&log, &failure);
-                return Ok(());
-            }
+            Err(failure) => return self.set_aside(log, &failure),
         };
+        let run = log.submission.run;
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
         let mut intern = |requirement: &_| classes.intern(requirement, &shared);
@@ -104,8 +114,7 @@ impl Owner {
                     .machine
                     .apply(record, &mut intern, Some(&shared.catalogue), &mut effects);
             if let Err(failure) = applied {
-                self.set_aside(&log, &failure);
-                return Ok(());
+                return self.set_aside(log, &failure);
             }
             if ended && !active.machine.is_settled() {
                 // What scopes had come to was forgotten when the run was opened again.
@@ -113,6 +122,10 @@ impl Owner {
             }
             open.extend(effects.drain(..).filter(concludes));
         }
+        let dispatched = match handed_over {
+            true => last_dispatched(log),
+            false => FxHashMap::default(),
+        };
         tracing::info!(%run, records = log.tail.len(), "going on with a run from the journal");
         let deadlines = active.machine.all_deadlines();
         active.deadline = active.machine.run_deadline();
@@ -130,7 +143,7 @@ impl Owner {
         let parked = active.machine.all_parked();
         self.runs.insert(run, active);
         if settled {
-            return Ok(());
+            return;
         }
         for (task, at) in deadlines {
             self.timers.push(at, run, Due::TaskDeadline(task));
@@ -148,7 +161,7 @@ impl Owner {
             self.ready(run, task);
         }
         for (task, attempt) in running {
-            self.resume(run, task, attempt);
+            self.resume(run, task, attempt, dispatched.get(&task));
         }
         for task in waiting {
             self.time_wait(run, task);
@@ -167,7 +180,6 @@ impl Owner {
                 Effect::Act(_) => self.run_settled(run),
             }
         }
-        Ok(())
     }
 
     /// Leaves a run to an owner that can go on with it: this process lacks an aggregator, say. It can be
@@ -197,8 +209,9 @@ impl Owner {
     }
 
     /// Hands an attempt out again that was under way when its owner went: the same attempt under the
-    /// same message id, so that what still runs of it and what comes now are one.
-    fn resume(&mut self, run: RunId, task: TaskId, attempt: Attempt) {
+    /// same message id, so that what still runs of it and what comes now are one. Of what was handed over
+    /// it is known where it went, and it is left there.
+    fn resume(&mut self, run: RunId, task: TaskId, attempt: Attempt, went: Option<&Went>) {
         let Some(active) = self.runs.get_mut(&run) else {
             return;
         };
@@ -219,17 +232,42 @@ impl Owner {
                 class,
                 place: Place::Claimed(claim),
                 since: self.now,
+                is_recorded: true,
                 probe: None,
             };
             active.flights.insert(task, flight);
             return self.timers.push(until, run, Due::Claim(task));
         }
-        let local = self
-            .classes
-            .get(class)
-            .local
-            .iter()
-            .find_map(Offer::try_slot);
+        let state = self.classes.get_mut(class);
+        let routes = self.shared.routes.as_ref();
+        let routes = routes.filter(|routes| routes.include(&state.requirement));
+        let left = went.and_then(|went| {
+            let place = match (routes, &went.to) {
+                (Some(routes), Some(to)) => {
+                    let found = routes.find(&self.shared.view, &state.requirement, to);
+                    Place::Instance(found?)
+                }
+                _ => Place::Bus(state.any_queue()?),
+            };
+            Some((place, went.at))
+        });
+        if let Some((place, since)) = left {
+            if matches!(place, Place::Bus(_)) {
+                state.departed(&active.tenant);
+            }
+            let flight = Flight {
+                attempt,
+                class,
+                place,
+                since,
+                is_recorded: true,
+                probe: None,
+            };
+            active.flights.insert(task, flight);
+            return;
+        }
+        let is_recorded = routes.is_none();
+        let local = state.local.iter().find_map(Offer::try_slot);
         let local = local.filter(|_| self.shared.stays_local());
         let irreversible = local
             .as_ref()
@@ -267,6 +305,7 @@ impl Owner {
             class,
             place,
             since: self.now,
+            is_recorded,
             probe: None,
         };
         if let Some(active) = self.runs.get_mut(&run) {
@@ -291,6 +330,26 @@ impl Owner {
             self.conclude(run, scope);
         }
     }
+}
+
+/// When a task was handed out, and to which process if it was to one.
+struct Went {
+    at: Timestamp,
+    to: Option<Arc<str>>,
+}
+
+/// Where each task was last handed to.
+fn last_dispatched(log: &RunLog) -> FxHashMap<TaskId, Went> {
+    let dispatched = log.tail.iter().filter_map(|record| match &record.kind {
+        RecordKind::Dispatched {
+            task, incarnation, ..
+        } => {
+            let to = incarnation.clone();
+            Some((*task, Went { at: record.at, to }))
+        }
+        _ => None,
+    });
+    dispatched.collect()
 }
 
 /// Says whether an owner asks, after this effect, what a scope has come to.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coditect_bus::QueueName;
 use coditect_dag::{RunId, TaskId};
 use coditect_registry::{
-    Balancer, CapabilityName, Choice, Outcome as Went, Policy, Requirement, View,
+    Balancer, Candidate, CapabilityName, Choice, Incarnation, Outcome as Went, Policy, Requirement,
+    View,
 };
 use coditect_resilience::{Randomness, SplitMix};
 use futures::FutureExt;
@@ -48,8 +49,9 @@ pub(crate) enum Way {
 
 /// The instance that was chosen for an attempt, where it counts as in flight until this is dropped.
 pub(crate) struct Routed {
-    /// Taken when this is dropped.
+    /// Taken when this is dropped; none if a former owner has chosen.
     choice: Option<Choice>,
+    chosen: Candidate,
     pub(crate) queue: QueueName,
     since: Instant,
     routes: Arc<Routes>,
@@ -100,6 +102,7 @@ impl Routes {
                 return Way::Shared;
             };
             return Way::Instance(Box::new(Routed {
+                chosen: choice.candidate().clone(),
                 choice: Some(choice),
                 queue,
                 since: now,
@@ -111,6 +114,28 @@ impl Routes {
         } else {
             Way::None
         }
+    }
+
+    /// Finds the instance that a former owner had chosen, of a process that has but one such.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        view: &View,
+        requirement: &Requirement,
+        incarnation: &str,
+    ) -> Option<Box<Routed>> {
+        let incarnation: Incarnation = incarnation.parse().ok()?;
+        let records = view.records();
+        let mut there = records
+            .iter()
+            .filter(|record| record.incarnation() == incarnation && record.offers(requirement));
+        let record = there.next().filter(|_| there.next().is_none())?;
+        Some(Box::new(Routed {
+            choice: None,
+            chosen: view.candidate(&record.instance)?,
+            queue: wire::own_queue_of(record)?,
+            since: Instant::now(),
+            routes: Arc::clone(self),
+        }))
     }
 
     /// Has an owner woken once an instance may have room again.
@@ -138,24 +163,22 @@ impl Routes {
 impl Routed {
     /// Says whether the instance has left, or was evicted, since it was chosen.
     pub(super) fn is_lost(&self) -> bool {
-        let choice = self.choice.as_ref();
-        choice.is_some_and(|choice| choice.lost().now_or_never().is_some())
+        self.chosen.lost().now_or_never().is_some()
     }
 
     /// Waits until the instance has left, or was evicted.
     pub(crate) fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
-        let lost = self.choice.as_ref().map(Choice::lost);
-        async move {
-            if let Some(lost) = lost {
-                lost.await;
-            }
-        }
+        self.chosen.lost()
+    }
+
+    /// The process of the instance, in the words of the journal.
+    pub(super) fn incarnation(&self) -> Arc<str> {
+        self.chosen.instance().incarnation.to_string().into()
     }
 
     /// Says whether the instance is of this process.
     pub(super) fn is_at(&self, incarnation: &str) -> bool {
-        let choice = self.choice.as_ref();
-        choice.is_some_and(|choice| choice.instance().incarnation.to_string() == incarnation)
+        self.chosen.instance().incarnation.to_string() == incarnation
     }
 
     /// Tells the policy how the attempt went.
@@ -224,6 +247,7 @@ impl Owner {
         };
         class.departed(&active.tenant);
         flight.since = self.now;
+        flight.is_recorded = false;
         flight.place = Place::Bus(queue);
         let attempt = flight.attempt;
         self.deferred.push(Deferred::Publish { run, task, attempt });

@@ -346,6 +346,7 @@ impl RuntimeBuilder {
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
                 tracker: TaskTracker::new(),
+                hands_over: !private_bus,
                 name: worker.incarnation.to_string().into(),
                 randomness: chance.randomness(),
             };

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use coditect_bus::{MessageBus, Requester};
 use coditect_dag::RunId;
-use coditect_dag::journal::{RunFilter, RunJournal, RunSummary};
+use coditect_dag::journal::{Partition, Roster, RunFilter, RunJournal, RunSummary};
 use coditect_registry::{Registry, View};
 use coditect_state::StateStore;
 use serde::Serialize;
@@ -220,6 +220,42 @@ impl Runtime {
     pub async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>, Error> {
         let book = Book::new(self.inner.submitter.ports());
         schedule::list(&book, &filter).await
+    }
+
+    /// Reads which coordinators there are, and which of them owns which partition of the runs.
+    ///
+    /// Coordinators are known by the incarnations of their processes. Each owns an even share, as soon as partitions have been
+    /// handed over to one that has come; what nobody owns has no coordinator that could go on with it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// # Cancel safety
+    ///
+    /// It only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::{Error, Runtime};
+    /// # async fn example(runtime: Runtime) -> Result<(), Error> {
+    /// let roster = runtime.roster().await?;
+    /// for coordinator in roster.members() {
+    ///     println!("{coordinator} owns {} partitions", roster.count(coordinator));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn roster(&self) -> Result<Roster, Error> {
+        Ok(self.journal().roster().await?)
+    }
+
+    /// The partitions of the runs that this process owns now; none where it only works.
+    #[must_use]
+    pub fn own_partitions(&self) -> Vec<Partition> {
+        let coordinator = self.inner.coordinator.as_ref();
+        coordinator.map_or_else(Vec::new, |coordinator| coordinator.owned().all())
     }
 
     /// The message bus, for messages of your own.

@@ -88,10 +88,9 @@ impl Drop for Claim {
 
 impl Worker {
     pub(super) fn holding(&self, attempts: Vec<AttemptId>) -> Holding {
-        let lease = self.services.ports.settings.agent_lease;
         Holding {
             incarnation: self.name.clone(),
-            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            lease_ms: self.claim_lease_ms(),
             attempts,
             claim: None,
         }

@@ -12,7 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use super::attempt::{Bounds, Ended, attempt};
-use super::report::publish_outcome;
 use super::request::{Question, respond};
 use super::running::AttemptName;
 use super::{Slot, Worker};
@@ -44,27 +43,11 @@ pub(crate) struct LocalJob {
 }
 
 impl Worker {
-    /// Tells the partition's queue what an owner was told that is one no longer. A failure is not told, unless the
-    /// attempt was granted: its handler was probably stopped, and the next owner hands the attempt out again.
-    pub(crate) fn pass_outcome_on(
-        self: &Arc<Self>,
-        owner: &QueueName,
-        outcome: Outcome,
-        is_granted: bool,
-    ) {
-        if matches!(outcome.ended, Ended::Failed { .. }) && !is_granted {
-            return;
-        }
-        let (worker, owner) = (Arc::clone(self), owner.clone());
-        self.attempts.spawn(async move {
-            publish_outcome(&*worker.services.ports.bus, &owner, &outcome).await;
-        });
-    }
-
     /// Runs a job; its outcome goes to the coordinator's channel, or to the partition's queue if that
     /// coordinator no longer owns the partition.
     ///
-    /// What it was told to stop for is no outcome then: whoever owns the partition hands it out again.
+    /// What it was told to stop for is no outcome then, unless it was handed over with the partition: whoever owns the
+    /// partition hands it out again.
     pub(crate) fn launch(self: &Arc<Self>, mut job: LocalJob) {
         let worker = Arc::clone(self);
         self.attempts.spawn(async move {
@@ -123,10 +106,10 @@ impl Worker {
                 by: job.by,
                 ended,
             };
-            if let Err(returned) = job.outcomes.send(outcome).await
-                && (!given_up || job.is_granted)
-            {
-                publish_outcome(&*worker.services.ports.bus, &job.owner, &returned.0).await;
+            if let Err(returned) = job.outcomes.send(outcome).await {
+                let wanted = !given_up || job.is_granted;
+                let tell = worker.tell_next_owner(job.owner, returned.0, wanted, given_up);
+                tell.await;
             }
             drop(claim);
         });

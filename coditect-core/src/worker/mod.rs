@@ -8,6 +8,7 @@ mod claim;
 mod consume;
 mod control;
 mod grant;
+mod handed;
 mod hosted;
 mod hungry;
 mod local;
@@ -29,7 +30,6 @@ use std::time::Duration;
 use coditect_dag::journal::DEFAULT_TENANT;
 use coditect_registry::{Incarnation, Requirement};
 use coditect_resilience::{Breaker, BreakerStore, RateLimitStore, SplitMix};
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,12 +45,13 @@ pub(crate) use self::standing::Reported;
 use self::attempt::Bounds;
 use self::claim::Claims;
 use self::grant::Grants;
+use self::handed::Handed;
 use self::running::Running;
 use self::tell::Tellers;
 use crate::context::{ProgressPublisher, Services};
 use crate::error::Error;
 use crate::sharing::{StateBreakerStore, StateRateLimitStore};
-use crate::wire::{Anew, Control};
+use crate::wire::Control;
 
 /// Runs the agents of one process.
 pub(crate) struct Worker {
@@ -75,8 +76,10 @@ pub(crate) struct Worker {
     grants: Grants,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
+    /// What runs here for owners that have handed their partitions over.
+    handed: Handed,
     /// Tells the owners of this process which queues were made anew.
-    anew: broadcast::Sender<Option<Anew>>,
+    anew: anew::Bell,
     default_tenant: Arc<str>,
 }
 
@@ -106,7 +109,8 @@ impl Worker {
             claims: Arc::default(),
             grants: Grants::default(),
             tellers: Arc::default(),
-            anew: broadcast::Sender::new(anew::REMEMBERED),
+            handed: Handed::default(),
+            anew: anew::Bell::default(),
             default_tenant: DEFAULT_TENANT.into(),
         })
     }

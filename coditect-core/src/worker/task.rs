@@ -228,12 +228,7 @@ impl Worker {
                     )),
                     false => attempted.ended,
                 };
-                // Nobody else will tell it: it is told until the bus takes it, or this process is to end.
-                let outcome = outcome(ended);
-                while self.tell(&name.owner, &outcome).await == Told::NotNow
-                    && !running.is_stopped(name)
-                    && !running.is_halted()
-                {}
+                self.tell_of_claim(name, &outcome(ended)).await;
                 drop(claim);
             }
         }

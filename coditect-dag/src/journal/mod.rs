@@ -59,6 +59,7 @@ mod partition;
 #[cfg(feature = "persistent")]
 mod persistent;
 mod record;
+mod roster;
 mod run;
 mod text;
 mod watch;
@@ -70,6 +71,7 @@ pub use partition::{FencingToken, Partition, PartitionCount, PartitionLease, par
 #[cfg(feature = "persistent")]
 pub use persistent::{Belonging, RunArchive, StoreJournal, StoreJournalConfig};
 pub use record::{Record, RecordKind, Seq, Settlement};
+pub use roster::Roster;
 pub use run::{
     DEFAULT_TENANT, EventPage, RunCounts, RunFilter, RunLog, RunState, RunSummary, Submission,
     Submitted,
@@ -131,6 +133,16 @@ pub use watch::{Hint, Watch};
 /// - **R21** An imported run is the one that was loaded elsewhere: its records, outputs and summary are the
 ///   same. One that has not settled waits in the inbox, as [`Request::Import`] if it has records. A run that is known,
 ///   or whose idempotency key is, is a `Conflict`, and a log that begins with a snapshot `Invalid`.
+///
+/// *Sharing the partitions*
+///
+/// - **R22** Whoever attends is a member of the roster until `ttl` has passed since, or it leaves. To attend again
+///   counts the span anew; to leave again is harmless.
+/// - **R23** The roster has the owner of every partition whose lease lasts, and of no other.
+/// - **R24** A partition that was handed over is as free as one whose lease was released. The next lease, and none after
+///   it, says so in [`follows_hand_over`](PartitionLease::follows_hand_over).
+/// - **R25** A member that comes or leaves, and a partition that is claimed, released or handed over, is hinted
+///   to each watch of the roster that began before. What merely expires is not.
 ///
 /// The suite in `coditect_dag::journal::conformance` (feature `test-util`) has a test for each rule.
 #[async_trait]
@@ -269,6 +281,62 @@ pub trait RunJournal: Send + Sync + 'static {
     ///
     /// A dropped future may have released the lease, which must not be used any more.
     async fn release(&self, lease: PartitionLease) -> Result<(), Error>;
+
+    /// Gives a lease back as [`release`](Self::release) does, and tells the next owner that nothing was left half done: every
+    /// attempt that is open was handed out, and whoever has it needs no other owner's help to end it.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`release`](Self::release).
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), Error>;
+
+    /// Is there to own partitions, for a span of time.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`; `OutcomeUnknown`, after which it may be repeated.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may have made the member known.
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), Error>;
+
+    /// Is no longer there to own partitions. It takes none away that the member still owns.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`; `OutcomeUnknown`, after which it may be repeated.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may have removed the member.
+    async fn leave(&self, member: &str) -> Result<(), Error>;
+
+    /// Returns who is there to own partitions, and who owns which.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Reading changes nothing.
+    async fn roster(&self) -> Result<Roster, Error>;
+
+    /// Watches the roster.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    async fn watch_roster(&self) -> Result<Watch, Error>;
 
     /// Returns up to `limit` entries of the inbox after a position.
     ///

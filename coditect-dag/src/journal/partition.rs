@@ -156,6 +156,7 @@ pub struct PartitionLease {
     owner: Arc<str>,
     ttl: Duration,
     until: Instant,
+    follows_hand_over: bool,
 }
 
 impl PartitionLease {
@@ -174,7 +175,22 @@ impl PartitionLease {
             owner: owner.into(),
             ttl,
             until: later(asked, ttl),
+            follows_hand_over: false,
         }
+    }
+
+    /// Says whether the former owner has handed the partition over, or just gave it up or lost it.
+    #[must_use]
+    pub fn with_follows_hand_over(mut self, follows: bool) -> Self {
+        self.follows_hand_over = follows;
+        self
+    }
+
+    /// Returns whether the former owner has [handed the partition over](super::RunJournal::hand_over), so that what is open has
+    /// been handed out already.
+    #[must_use]
+    pub const fn follows_hand_over(&self) -> bool {
+        self.follows_hand_over
     }
 
     /// Returns the partition that is owned.

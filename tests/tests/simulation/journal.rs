@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coditect_core::dag::journal::{
     Batch, Command, Error, ErrorKind, EventPage, InboxEntry, MemoryJournal, Partition,
-    PartitionCount, PartitionLease, RecordKind, RunFilter, RunJournal, RunLog, RunSummary, Seq,
-    Submission, Submitted, Watch,
+    PartitionCount, PartitionLease, RecordKind, Roster, RunFilter, RunJournal, RunLog, RunSummary,
+    Seq, Submission, Submitted, Watch,
 };
 use coditect_core::{RunId, TaskId};
 
@@ -206,6 +206,35 @@ impl RunJournal for SimJournal {
         self.life
             .note("releases", [partition, u64::from(released.is_ok())]);
         self.end("a release is unsure", released).await
+    }
+
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), Error> {
+        self.begin("a hand-over is refused").await?;
+        let partition = u64::from(lease.partition().get());
+        let handed = self.inner.hand_over(lease).await;
+        self.life
+            .note("hands over", [partition, u64::from(handed.is_ok())]);
+        self.end("a hand-over is unsure", handed).await
+    }
+
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), Error> {
+        self.begin("an attendance is refused").await?;
+        let attended = self.inner.attend(member, ttl).await;
+        self.end("an attendance is unsure", attended).await
+    }
+
+    async fn leave(&self, member: &str) -> Result<(), Error> {
+        self.begin("a farewell is refused").await?;
+        let left = self.inner.leave(member).await;
+        self.end("a farewell is unsure", left).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        self.read(self.inner.roster()).await
+    }
+
+    async fn watch_roster(&self) -> Result<Watch, Error> {
+        self.read(self.inner.watch_roster()).await
     }
 
     async fn inbox(

@@ -114,7 +114,7 @@ fn a_seed_repeats_itself_event_by_event() {
 }
 
 /// What must happen somewhere in a hundred seeds, or the simulation shows less than it says.
-const HAPPENS: [&str; 53] = [
+const HAPPENS: [&str; 55] = [
     "starts",
     "has started",
     "cannot start",
@@ -140,6 +140,8 @@ const HAPPENS: [&str; 53] = [
     "a renewal is refused",
     "a renewal is unsure",
     "releases",
+    "hands over",
+    "a hand-over is refused",
     "append",
     "an append is refused",
     "an append is unsure",

@@ -43,6 +43,8 @@ pub(crate) struct Role {
     coordinates: bool,
     works: bool,
     ahead: Duration,
+    /// It joins the others after this time, also where there are no faults.
+    joins_after: Duration,
 }
 
 impl Setup {
@@ -56,6 +58,10 @@ impl Setup {
                 coordinates: kind != 1,
                 works: kind != 2,
                 ahead: Duration::from_millis(random.below(skew + 1)),
+                joins_after: match (index, random.below(2)) {
+                    (0, _) | (_, 0) => Duration::ZERO,
+                    _ => Duration::from_millis(random.below(4_000)),
+                },
             }
         });
         Self {
@@ -145,6 +151,7 @@ impl Cluster {
     pub(crate) async fn keep(self: Arc<Self>, node: usize) {
         let slot = &self.slots[node];
         let number = u8::try_from(node).expect("they are few");
+        tokio::time::sleep(self.setup.nodes[node].joins_after).await;
         loop {
             let life = Life::new(&self.world, number);
             *slot.now.lock() = Some((Arc::clone(&life), None));

@@ -10,8 +10,8 @@ use coditect_core::RunId;
 use coditect_core::TaskId;
 use coditect_core::dag::journal::{
     Batch, Command, Error as JournalError, ErrorKind as StoreKind, EventPage, Hint, InboxEntry,
-    Partition, PartitionCount, PartitionLease, RunFilter, RunJournal, RunLog, RunSummary, Seq,
-    Submission, Submitted, Watch,
+    Partition, PartitionCount, PartitionLease, Roster, RunFilter, RunJournal, RunLog, RunSummary,
+    Seq, Submission, Submitted, Watch,
 };
 use tokio::sync::Semaphore;
 
@@ -120,6 +120,25 @@ impl RunJournal for Cut {
     async fn release(&self, lease: PartitionLease) -> Result<(), JournalError> {
         self.released.add_permits(1);
         self.inner.release(lease).await
+    }
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), JournalError> {
+        self.released.add_permits(1);
+        self.inner.hand_over(lease).await
+    }
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), JournalError> {
+        self.connected().await;
+        self.inner.attend(member, ttl).await
+    }
+    async fn leave(&self, member: &str) -> Result<(), JournalError> {
+        self.connected().await;
+        self.inner.leave(member).await
+    }
+    async fn roster(&self) -> Result<Roster, JournalError> {
+        self.connected().await;
+        self.inner.roster().await
+    }
+    async fn watch_roster(&self) -> Result<Watch, JournalError> {
+        self.inner.watch_roster().await
     }
     async fn inbox(
         &self,

@@ -22,6 +22,7 @@ mod list;
 mod moving;
 mod ownership;
 mod reading;
+mod roster;
 
 pub use append::*;
 pub use event::*;
@@ -31,6 +32,7 @@ pub use list::*;
 pub use moving::*;
 pub use ownership::*;
 pub use reading::*;
+pub use roster::*;
 
 /// The span of the leases that the suite claims; it sleeps a little longer than that to see them expire.
 pub const TTL: Duration = Duration::from_secs(2);
@@ -221,6 +223,13 @@ macro_rules! journal_conformance {
             r21_an_imported_run_is_the_one_it_was
             r21_an_open_run_is_gone_on_with
             r21_what_is_known_stays_as_it_is
+            r22_members_are_there_until_they_leave_or_fall_silent
+            r22_a_former_member_may_come_back
+            r23_the_roster_names_the_owner_of_every_partition
+            r24_a_hand_over_is_told_to_the_next_owner_alone
+            r24_a_stale_lease_hands_nothing_over
+            r25_watches_see_who_comes_and_leaves
+            r25_watches_see_partitions_come_and_go
         );
     };
     (@each $test:tt $factory:tt $($rule:ident)*) => {

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::key::Keys;
+use self::members::Members;
 use self::partition::{Accepted, PartitionState};
 use self::retention::{Candidate, Retention};
 use super::{
@@ -18,6 +19,7 @@ mod config;
 mod import;
 mod inbox;
 mod key;
+mod members;
 mod partition;
 mod port;
 mod retention;
@@ -56,6 +58,7 @@ pub struct MemoryJournal {
     keys: Mutex<Keys>,
     /// Never locked while a partition is.
     retention: Mutex<Retention>,
+    members: Members,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +85,7 @@ impl MemoryJournal {
                 .collect(),
             keys: Mutex::default(),
             retention: Mutex::new(Retention::new(&config)),
+            members: Members::default(),
             config,
         }
     }

@@ -22,13 +22,23 @@ pub(super) struct PartitionState {
     /// Boxed, so that the table stays small enough for the caches when thousands of runs alternate.
     pub(super) runs: FxHashMap<RunId, Box<KeptRun>>,
     last_token: Option<FencingToken>,
-    /// The token that may write, and until when nobody else may claim; `None` after a release.
-    holder: Option<(FencingToken, Instant)>,
+    /// Who may write, and until when nobody else may claim; `None` after a release.
+    holder: Option<Holder>,
+    /// Whether the last holder has handed the partition over.
+    handed_over: bool,
     /// Hints of runs that are watched before they are submitted.
     early: FxHashMap<RunId, Hint>,
     /// From how many early hints on the unwatched ones are looked for.
     early_limit: usize,
     batches: u64,
+}
+
+/// Who may write to a partition.
+#[derive(Debug)]
+struct Holder {
+    token: FencingToken,
+    owner: Arc<str>,
+    until: Instant,
 }
 
 /// What is to be done after an append when the partition's lock is released.
@@ -55,7 +65,7 @@ pub(super) enum Accepted {
 impl PartitionState {
     /// Grants the next token, unless somebody's lease lasts.
     pub(super) fn next_token(&mut self, now: Instant) -> Option<FencingToken> {
-        if self.holder.is_some_and(|(_, until)| now < until) {
+        if self.owner(now).is_some() {
             return None;
         }
         let token = FencingToken::following(self.last_token, SystemTime::now().into());
@@ -63,17 +73,34 @@ impl PartitionState {
         Some(token)
     }
 
-    /// Makes the bearer of a lease the one who may write.
-    pub(super) fn hold(&mut self, lease: &PartitionLease) {
-        self.holder = Some((lease.token(), lease.until()));
+    /// Returns who owns the partition under a lease that lasts.
+    pub(super) fn owner(&self, now: Instant) -> Option<&Arc<str>> {
+        let holder = self.holder.as_ref()?;
+        (now < holder.until).then_some(&holder.owner)
     }
 
-    pub(super) fn release(&mut self) {
+    /// Makes the bearer of a lease the one who may write.
+    pub(super) fn hold(&mut self, lease: &PartitionLease) {
+        self.holder = Some(Holder {
+            token: lease.token(),
+            owner: lease.owner().into(),
+            until: lease.until(),
+        });
+    }
+
+    pub(super) fn release(&mut self, handed_over: bool) {
         self.holder = None;
+        self.handed_over = handed_over;
+    }
+
+    /// Returns whether the partition was handed over, which counts for one claim.
+    pub(super) fn take_handed_over(&mut self) -> bool {
+        std::mem::take(&mut self.handed_over)
     }
 
     pub(super) fn check_token(&self, token: FencingToken) -> Result<(), Error> {
-        if self.holder.is_some_and(|(held, _)| held == token) {
+        let holder = self.holder.as_ref();
+        if holder.is_some_and(|holder| holder.token == token) {
             return Ok(());
         }
         let text = "the partition's lease was released or somebody else has claimed it";

@@ -10,7 +10,7 @@ use super::MemoryJournal;
 use super::partition::unknown_run;
 use crate::journal::{
     Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
-    RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    Roster, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
 };
 use crate::{RunId, TaskId};
 
@@ -71,8 +71,11 @@ impl RunJournal for MemoryJournal {
         let Some(token) = state.next_token(now) else {
             return Ok(None);
         };
-        let lease = PartitionLease::new(partition, token, owner, ttl, now);
+        let lease = PartitionLease::new(partition, token, owner, ttl, now)
+            .with_follows_hand_over(state.take_handed_over());
         state.hold(&lease);
+        drop(state);
+        self.members.changes.notify();
         Ok(Some(lease))
     }
 
@@ -88,8 +91,29 @@ impl RunJournal for MemoryJournal {
     }
 
     async fn release(&self, lease: PartitionLease) -> Result<(), Error> {
-        self.owned(&lease)?.release();
+        self.give_back(&lease, false)
+    }
+
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), Error> {
+        self.give_back(&lease, true)
+    }
+
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), Error> {
+        self.members.attend(member, ttl);
         Ok(())
+    }
+
+    async fn leave(&self, member: &str) -> Result<(), Error> {
+        self.members.leave(member);
+        Ok(())
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        Ok(self.roster_now())
+    }
+
+    async fn watch_roster(&self) -> Result<Watch, Error> {
+        Ok(self.members.changes.watch())
     }
 
     async fn inbox(

@@ -20,6 +20,8 @@
 //! | `w` | partition | who owns it, under which token |
 //! | `e` | partition | until when |
 //! | `g` | partition | how many appends it has had |
+//! | `v` | member | until when it is there to own partitions |
+//! | `c` | | changes when a member comes or leaves, and when a partition is claimed or given back |
 //! | `p` | partition, run | nothing: the run is open and was taken in |
 //! | `q` | partition, time, run | nothing: the run settled then |
 //! | `d` | partition, run | since when content of a run lies here that has no `r` |
@@ -164,6 +166,37 @@ impl Keys {
 
     pub(super) fn expiry(&self, partition: Partition) -> Bytes {
         self.key(b'e', &[&partition.get().to_be_bytes()])
+    }
+
+    pub(super) fn owners(&self) -> Range {
+        Range::prefix(&self.key(b'w', &[]))
+    }
+
+    pub(super) fn expiries(&self) -> Range {
+        Range::prefix(&self.key(b'e', &[]))
+    }
+
+    /// Returns the partition that a key ends with.
+    pub(super) fn partition_at(key: &[u8]) -> Option<Partition> {
+        let bytes = key.last_chunk::<2>()?;
+        Some(Partition::new(u16::from_be_bytes(*bytes)))
+    }
+
+    pub(super) fn member(&self, name: &str) -> Bytes {
+        self.key(b'v', &[name.as_bytes()])
+    }
+
+    pub(super) fn members(&self) -> Range {
+        Range::prefix(&self.key(b'v', &[]))
+    }
+
+    /// Returns the name in a key of [`members`](Self::members).
+    pub(super) fn member_at<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(key.get(self.prefix.len() + 1..)?).ok()
+    }
+
+    pub(super) fn roster(&self) -> Bytes {
+        self.key(b'c', &[])
     }
 
     pub(super) fn counter(&self, partition: Partition) -> Bytes {

@@ -25,6 +25,7 @@ mod inbox;
 mod key;
 mod line;
 mod list;
+mod members;
 mod owner;
 mod payload;
 mod port;

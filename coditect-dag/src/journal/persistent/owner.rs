@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::StoreJournal;
 use super::error::fenced;
-use super::head::Head;
+use super::head::{self, Head};
+use super::key::Keys;
 use crate::journal::{Error, FencingToken, Partition, PartitionLease};
 use crate::{RunId, Timestamp};
 
@@ -19,6 +20,9 @@ struct OwnerRow {
     token: FencingToken,
     held: bool,
     owner: String,
+    /// Whether it was handed over; a lease that follows another one's end does not follow this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    handed_over: bool,
 }
 
 /// Counts what an owner has done. Every append writes it.
@@ -56,18 +60,23 @@ impl StoreJournal {
             if held && until.is_some_and(|until| until > now) {
                 return Ok(None);
             }
+            let follows = last.as_ref().is_some_and(|last| last.handed_over);
             let token = FencingToken::following(last.map(|last| last.token), now);
             let row = OwnerRow {
                 token,
                 held: true,
                 owner: owner.to_owned(),
+                handed_over: false,
             };
             tx.set_json(owner_key, &row)?;
             tx.set_json(expiry_key, &now.saturating_add(ttl))?;
-            Ok(Some(token))
+            self.change_roster(&mut *tx)?;
+            Ok(Some((token, follows)))
         };
-        let token = self.store.transact(claim).await?;
-        Ok(token.map(|token| PartitionLease::new(partition, token, owner, ttl, asked)))
+        let claimed = self.store.transact(claim).await?;
+        Ok(claimed.map(|(token, follows)| {
+            PartitionLease::new(partition, token, owner, ttl, asked).with_follows_hand_over(follows)
+        }))
     }
 
     pub(super) async fn renew_lease(
@@ -89,6 +98,7 @@ impl StoreJournal {
     pub(super) async fn release_lease(
         &self,
         lease: &PartitionLease,
+        handed_over: bool,
     ) -> std::result::Result<(), Error> {
         self.check_partition(lease.partition())?;
         let partition = lease.partition();
@@ -99,30 +109,67 @@ impl StoreJournal {
                 token: lease.token(),
                 held: false,
                 owner: lease.owner().to_owned(),
+                handed_over,
             };
             tx.set_json(owner_key, &row)?;
-            tx.clear(expiry_key)
+            tx.clear(expiry_key)?;
+            self.change_roster(&mut *tx)
         };
         self.store.transact(release).await?;
         self.owned.lock().remove(&partition);
         Ok(())
     }
 
-    /// Ends every lease. Tokens go on growing, so that a former owner stays refused.
+    /// Ends every lease, and nobody is there any more. Tokens go on growing, so that a former owner stays refused.
     pub(super) async fn end_leases(&self) -> std::result::Result<(), Error> {
         let end = |mut tx: Tx| async move {
             for partition in self.config.partitions.partitions() {
                 let key = &self.keys.owner(partition);
                 if let Some(row) = tx.get_json::<OwnerRow>(key).await?
-                    && row.held
+                    && (row.held || row.handed_over)
                 {
-                    tx.set_json(key, &OwnerRow { held: false, ..row })?;
+                    let (held, handed_over) = (false, false);
+                    let row = OwnerRow {
+                        held,
+                        handed_over,
+                        ..row
+                    };
+                    tx.set_json(key, &row)?;
                     tx.clear(&self.keys.expiry(partition))?;
                 }
             }
-            Ok(())
+            let members = self.keys.members();
+            tx.clear_range(members.begin(), members.end())
         };
         Ok(self.store.transact(end).await?)
+    }
+
+    /// Returns the owners of all partitions whose leases last at a moment.
+    pub(super) async fn owners_at(
+        &self,
+        tx: &mut dyn Transaction,
+        now: Timestamp,
+    ) -> Result<Vec<Option<String>>> {
+        // Renewals go on meanwhile, and nothing is decided here.
+        let mut owners = vec![None; usize::from(self.config.partitions.get())];
+        for entry in tx.range_all(self.keys.owners().snapshot()).await? {
+            let row: OwnerRow = head::decode(&entry.value)?;
+            let owner = Keys::partition_at(&entry.key);
+            if let Some(owner) = owner.and_then(|at| owners.get_mut(at.index())) {
+                *owner = row.held.then_some(row.owner);
+            }
+        }
+        let mut lasts = vec![false; owners.len()];
+        for entry in tx.range_all(self.keys.expiries().snapshot()).await? {
+            let until: Timestamp = head::decode(&entry.value)?;
+            let last = Keys::partition_at(&entry.key);
+            if let Some(last) = last.and_then(|at| lasts.get_mut(at.index())) {
+                *last = until > now;
+            }
+        }
+        let owners = owners.into_iter().zip(lasts);
+        let owners = owners.map(|(owner, lasts)| owner.filter(|_| lasts));
+        Ok(owners.collect())
     }
 
     /// Makes a transaction commit only if the lease is the current one at that moment.

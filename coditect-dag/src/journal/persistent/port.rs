@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::StoreJournal;
 use crate::journal::{
     Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
-    RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    Roster, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
 };
 use crate::{RunId, TaskId};
 
@@ -69,7 +69,27 @@ impl RunJournal for StoreJournal {
     }
 
     async fn release(&self, lease: PartitionLease) -> Result<(), Error> {
-        self.release_lease(&lease).await
+        self.release_lease(&lease, false).await
+    }
+
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), Error> {
+        self.release_lease(&lease, true).await
+    }
+
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), Error> {
+        self.attend_as(member, ttl).await
+    }
+
+    async fn leave(&self, member: &str) -> Result<(), Error> {
+        self.leave_as(member).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        self.read_roster().await
+    }
+
+    async fn watch_roster(&self) -> Result<Watch, Error> {
+        self.watch_members().await
     }
 
     async fn inbox(

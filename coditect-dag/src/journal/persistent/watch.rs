@@ -59,7 +59,7 @@ impl StoreJournal {
     }
 }
 
-async fn follow(
+pub(super) async fn follow(
     store: Arc<dyn StateStore>,
     key: Bytes,
 ) -> Result<(Watch, AbortOnDropHandle<()>), Error> {
