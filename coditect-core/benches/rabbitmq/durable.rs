@@ -19,15 +19,15 @@ pub(crate) async fn measure(broker: &RabbitMq) {
     let state = || format!("{}?namespace={}", redis.url(), Redis::namespace());
     let over_the_bus = Pair::start_with(&vhost, &|builder| {
         builder.state(state()).dispatch(Dispatch::Bus)
-    });
-    let over_the_bus = over_the_bus.await;
+    })
+    .await;
     // A bus of its own, so that the workers of one take nothing from the other.
     let beside = broker.vhost().await.unwrap();
     let local_first = Pair::start_with(&beside, &|builder| {
         let builder = builder.state(state()).dispatch(Dispatch::LocalFirst);
         with_echo(builder)
-    });
-    let local_first = local_first.await;
+    })
+    .await;
     let server = usage::process_of(broker).await;
     let mine = std::process::id();
     let (mut bus, mut local, mut batched) = <(Samples, Samples, Samples)>::default();

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coditect_core::dag::journal::{
     Batch, Command, Error as JournalError, EventPage, InboxEntry, Partition, PartitionCount,
-    PartitionLease, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    PartitionLease, Roster, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted,
+    Watch,
 };
 use coditect_core::state::{
     Capabilities, Error as StateError, Limits, StateStore, Transaction, Watch as KeyWatch,
@@ -187,6 +188,25 @@ impl RunJournal for Dying {
     async fn release(&self, lease: PartitionLease) -> Result<(), JournalError> {
         self.alive().await;
         self.inner.release(lease).await
+    }
+    async fn hand_over(&self, lease: PartitionLease) -> Result<(), JournalError> {
+        self.alive().await;
+        self.inner.hand_over(lease).await
+    }
+    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), JournalError> {
+        self.alive().await;
+        self.inner.attend(member, ttl).await
+    }
+    async fn leave(&self, member: &str) -> Result<(), JournalError> {
+        self.alive().await;
+        self.inner.leave(member).await
+    }
+    async fn roster(&self) -> Result<Roster, JournalError> {
+        self.alive().await;
+        self.inner.roster().await
+    }
+    async fn watch_roster(&self) -> Result<Watch, JournalError> {
+        self.inner.watch_roster().await
     }
     async fn inbox(
         &self,
