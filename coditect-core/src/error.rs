@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The deadline passed: give it more time, or find out what it waited for.
     DeadlineExceeded,
+    /// Somebody else has changed what this was to change: look at it and decide again.
+    Conflict,
     /// There is no such run, or it has been forgotten.
     NotFound,
     /// The bus, the registry, the store or an agent cannot be reached now, or the agent fails and is left alone for a moment:
@@ -82,6 +84,15 @@ impl Error {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn patched_meanwhile(revision: u64, expected: u64) -> Self {
+        let text = match revision == expected {
+            // A plan with the same revision is another one if its task has made it anew.
+            true => "the plan is another one than the patch was made for".to_owned(),
+            false => format!("the graph is at revision {revision}, not at {expected}"),
+        };
+        Self::new(ErrorKind::Conflict, text)
     }
 
     pub(crate) fn closed() -> Self {

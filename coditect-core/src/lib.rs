@@ -107,7 +107,7 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::failure::{Failure, FailureKind};
 pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
 pub use crate::plan::{
-    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Parking, Plan, PlanBuilder,
+    Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Parking, Patch, Plan, PlanBuilder,
     Ruling, Signal, TaskRef, TaskSettings, Wait, call,
 };
 pub use crate::ports::Dispatch;

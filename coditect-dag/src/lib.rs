@@ -75,6 +75,6 @@ pub use graph::{TaskGraph, TaskGraphBuilder, TaskName};
 pub use id::{Attempt, ParseRunIdError, RunId, TaskId};
 pub use scheduler::{
     Action, Applied, Cause, Class, Event, Expansion, FailurePolicy, Join, Limits, LossReason,
-    Options, Scheduler, TaskSpec, TaskState,
+    Options, Patch, Scheduler, TaskRanges, TaskSpec, TaskState,
 };
 pub use timestamp::Timestamp;

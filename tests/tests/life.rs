@@ -2,6 +2,8 @@
 
 #[path = "life/child.rs"]
 mod child;
+#[path = "life/patch.rs"]
+mod patch;
 #[path = "life/pause.rs"]
 mod pause;
 #[path = "life/restart.rs"]

@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use coditect_dag::{RunId, TaskId};
+use coditect_dag::{RunId, TaskId, TaskRanges};
 
 use crate::error::Error;
 use crate::plan::PreparedPlan;
 use crate::ports::Ports;
 use crate::run::EventStream;
 
-/// The plan that a task belongs to, and where it begins in the run.
+/// The plan that a task belongs to, and where its tasks are in the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Siblings {
     pub(crate) plan: Arc<PreparedPlan>,
-    pub(crate) offset: u32,
+    pub(crate) tasks: TaskRanges,
 }
 
 impl Siblings {
     pub(crate) fn find(&self, key: &str) -> Option<TaskId> {
-        let position = self.plan.graph().find(key)?;
-        Some(TaskId::new(self.offset + position.get()))
+        self.tasks.task(self.plan.graph().find(key)?.get())
     }
 }
 

@@ -10,6 +10,7 @@ use super::machine::is_ruling;
 use super::owner::Owner;
 use super::timer::Due;
 use crate::error::Error;
+use crate::plan::PatchSpec;
 
 impl Owner {
     /// Carries a command out; says whether it is done with. A run that this process cannot go on with keeps its
@@ -35,6 +36,7 @@ impl Owner {
                 let redriven = RecordKind::Redriven { task, input };
                 self.redrive(run, task, attempt, redriven, to).await?;
             }
+            Command::Patch { patch, .. } => self.patched(run, patch),
             Command::Retry { settled, .. } => self.retry(run, settled).await?,
             other => tracing::warn!(?other, %run, "this release does not know the command"),
         }
@@ -160,6 +162,33 @@ impl Owner {
         let rests = |active: &super::active::ActiveRun| active.machine.is_settled();
         if self.runs.get(&run).is_some_and(rests) {
             self.runs.remove(&run);
+        }
+    }
+
+    /// Changes the graph of a run, or writes down why that cannot be, for whoever waits for the answer.
+    fn patched(&mut self, run: RunId, patch: Bytes) {
+        let Some(active) = self.runs.get(&run) else {
+            // It has ended, which is an answer.
+            return;
+        };
+        let spec: PatchSpec = match serde_json::from_slice(&patch) {
+            Ok(spec) => spec,
+            Err(error) => return tracing::warn!(%run, %error, "a patch cannot be read"),
+        };
+        if active.machine.patched(&spec.id).is_some() {
+            return;
+        }
+        if let Err(failure) = self.record(run, RecordKind::Patched { patch }) {
+            let (id, reason) = (spec.id, failure.message.into());
+            return self.must(run, RecordKind::PatchRefused { id, reason });
+        }
+        let active = self.runs.get(&run);
+        let touched = active.map(|active| active.machine.touched_by(&spec));
+        for task in touched.unwrap_or_default() {
+            self.set_deadline(run, task);
+        }
+        if !spec.changed.is_empty() {
+            self.queue_again(run);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coditect_dag::{Class, TaskId, TaskState, Timestamp};
+use coditect_dag::{Class, TaskId, TaskRanges, TaskState, Timestamp};
 use parking_lot::Mutex;
 
 use super::outputs::Outputs;
@@ -16,8 +16,8 @@ use crate::plan::spec::{Binding, ResultSpec, TaskSpec};
 pub(super) struct Scope {
     /// The task that expanded into it; none for the run's own graph.
     pub(super) task: Option<TaskId>,
-    /// The run's position of the plan's first task.
-    pub(super) offset: u32,
+    /// Where the plan's tasks are in the run.
+    pub(super) tasks: TaskRanges,
     pub(super) plan: Arc<PreparedPlan>,
     /// The queue of each capability that the plan calls.
     pub(super) classes: Vec<Class>,
@@ -83,9 +83,10 @@ impl Scope {
         catalogue: Option<&AggregatorCatalogue>,
     ) -> Result<Self, Failure> {
         let aggregation = Aggregation::begin(&plan, catalogue)?;
+        let count = u32::try_from(plan.spec().tasks.len()).unwrap_or(u32::MAX);
         Ok(Self {
             task,
-            offset,
+            tasks: TaskRanges::new(offset, count),
             plan,
             classes,
             opened_at: Timestamp::EPOCH,
@@ -104,7 +105,17 @@ impl Scope {
     }
 
     pub(super) fn spec(&self, task: TaskId) -> &TaskSpec {
-        self.plan.task((task.get() - self.offset) as usize)
+        self.plan.task(self.position(task))
+    }
+
+    /// Where a task of the scope stands in its plan.
+    pub(super) fn position(&self, task: TaskId) -> usize {
+        let position = self.tasks.position(task);
+        position.expect("whoever asks has looked up the scope of the task") as usize
+    }
+
+    fn output<'a>(&self, outputs: &'a Outputs, position: u32) -> Option<&'a Bytes> {
+        outputs.get(self.tasks.task(position)?)
     }
 
     /// Tells the aggregator how a task ended; says whether it has enough.
@@ -118,7 +129,7 @@ impl Scope {
         if state == TaskState::Failed {
             self.first_failed.get_or_insert(task);
         }
-        let position = (task.get() - self.offset) as usize;
+        let position = self.position(task);
         let Aggregation::Running {
             aggregator,
             members,
@@ -126,7 +137,8 @@ impl Scope {
         else {
             return false;
         };
-        if self.has_enough || !members[position] {
+        // What was added later is no member.
+        if self.has_enough || members.get(position) != Some(&true) {
             return false;
         }
         let key = &self.plan.task(position).key;
@@ -175,7 +187,7 @@ impl Scope {
         outputs: &Outputs,
         limit: usize,
     ) -> Result<Bytes, Failure> {
-        let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
+        let output = |position: u32| self.output(outputs, position).cloned();
         self.spec(task).input.resolve(&output, limit)
     }
 
@@ -186,7 +198,7 @@ impl Scope {
         limit: usize,
         failure_of: &impl Fn(TaskId) -> Failure,
     ) -> Result<Bytes, Failure> {
-        let output = |position: u32| outputs.get(TaskId::new(self.offset + position)).cloned();
+        let output = |position: u32| self.output(outputs, position).cloned();
         let mut missing = None;
         binding.for_each_task(&mut |position| {
             if missing.is_none() && output(position).is_none() {

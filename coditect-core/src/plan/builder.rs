@@ -1,5 +1,7 @@
 //! Writing a plan: tasks, what they take from each other, and what comes out.
 
+mod named;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -153,7 +155,7 @@ pub struct PlanBuilder {
 }
 
 impl PlanBuilder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -175,18 +177,22 @@ impl PlanBuilder {
         input: impl IntoInput<I>,
     ) -> TaskRef<O> {
         let key = key.into();
+        let input = self.input(&key, input);
+        self.add(key, call.requirement(), input, None)
+    }
+
+    fn input<I>(&mut self, key: &str, input: impl IntoInput<I>) -> Binding {
         let input = input.into_input();
         for plan in input.plans {
-            self.check_owner(plan, &key);
+            self.check_owner(plan, key);
         }
-        let input = input.binding.unwrap_or_else(|error| {
+        input.binding.unwrap_or_else(|error| {
             self.mistake(|| {
                 let message = format!("the input of task `{key}` cannot be written as JSON");
                 Error::invalid(message).with_source(error)
             });
             Binding::Null
-        });
-        self.add(key, call.requirement(), input, None)
+        })
     }
 
     /// Adds a task that waits for a signal, without a slot, and answers with what it brings.
@@ -281,10 +287,7 @@ impl PlanBuilder {
 
     /// Lets a task wait for another of which it takes nothing.
     pub fn after<T, U>(&mut self, task: &TaskRef<T>, upstream: &TaskRef<U>) -> &mut Self {
-        let pair = self
-            .position(task, "after")
-            .zip(self.position(upstream, "after"));
-        if let Some((task, upstream)) = pair {
+        if let Some((task, upstream)) = self.positions("after", task, upstream) {
             self.spec.tasks[task as usize].after.push(upstream);
         }
         self

@@ -2,6 +2,8 @@
 
 mod builder;
 mod call;
+mod change;
+mod patch;
 mod prepared;
 mod reference;
 mod ruling;
@@ -11,6 +13,8 @@ mod wait;
 
 pub use self::builder::{Plan, PlanBuilder};
 pub use self::call::{Call, call};
+pub(crate) use self::change::{PatchBase, PatchSpec};
+pub use self::patch::Patch;
 pub(crate) use self::prepared::PreparedPlan;
 pub use self::reference::{IntoInput, TaskRef};
 pub(crate) use self::ruling::RulingKind;

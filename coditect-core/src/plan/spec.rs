@@ -106,6 +106,18 @@ impl Binding {
         }
     }
 
+    /// The same with other positions.
+    pub(crate) fn moved(&self, at: &impl Fn(u32) -> u32) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.moved(at)).collect();
+        match self {
+            Self::Null => Self::Null,
+            Self::Value(value) => Self::Value(Arc::clone(value)),
+            Self::Task(position) => Self::Task(at(*position)),
+            Self::List(parts) => Self::List(all(parts)),
+            Self::Tuple(parts) => Self::Tuple(all(parts)),
+        }
+    }
+
     /// Makes the value of tasks' outputs, as JSON.
     ///
     /// `output` tells a task's output, or none where it has not succeeded.

@@ -67,6 +67,10 @@ pub enum RunEventKind {
     Paused(Arc<str>),
     /// What waits is handed out again.
     Resumed,
+    /// The graph of the run was changed, and is at this revision now.
+    Patched(u64),
+    /// A [patch](crate::Patch) by this name was refused, and why; nothing has changed.
+    PatchRefused(Arc<str>, Arc<str>),
     /// The run had ended and goes on: what had not succeeded gets another chance.
     Retried,
     /// The run has ended; the last event, unless the run is opened again.
@@ -300,6 +304,10 @@ impl EventStream {
             RecordKind::Paused { reason } => RunEventKind::Paused(Arc::clone(reason)),
             RecordKind::Resumed => RunEventKind::Resumed,
             RecordKind::Retried => RunEventKind::Retried,
+            RecordKind::Patched { .. } => RunEventKind::Patched(self.machine.revision()),
+            RecordKind::PatchRefused { id, reason } => {
+                RunEventKind::PatchRefused(Arc::clone(id), Arc::clone(reason))
+            }
             RecordKind::Failed {
                 task,
                 failure,
@@ -313,7 +321,7 @@ impl EventStream {
             }
             RecordKind::Expanded { task, .. } => {
                 let tasks = self.machine.tasks_of(Some(*task)).len();
-                RunEventKind::Expanded(self.info(*task), tasks)
+                RunEventKind::Expanded(self.info(*task), tasks as usize)
             }
             _ => return None,
         })

@@ -334,7 +334,7 @@ impl<O> RunHandle<O> {
         self.send(Command::Signal { name, payload, at }).await
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
+    pub(super) async fn send(&self, command: Command) -> Result<(), Error> {
         Ok(self.ports.journal.send(self.run, command).await?)
     }
 

@@ -6,6 +6,7 @@ mod handle;
 mod life;
 mod limits;
 mod occasion;
+mod patch;
 mod report;
 mod spec;
 mod submit;

@@ -37,6 +37,8 @@ pub struct RunReport {
     pub run: RunId,
     /// Every task that it has had, by position.
     pub tasks: Vec<TaskReport>,
+    /// How many patches have changed its graph.
+    pub revision: u64,
     /// How many attempts were handed out.
     pub attempts: u64,
     /// From the moment the run was taken up to its end, or to its latest event.
@@ -73,6 +75,8 @@ pub struct TaskReport {
     /// Whether a person had a hand in it: it was redriven, had failed and was retried, was approved or rejected, was ruled
     /// about, or was cancelled.
     pub by_person: bool,
+    /// Whether a [patch](crate::Patch) took it out of its plan before it had begun.
+    pub removed: bool,
 }
 
 impl RunReport {
@@ -106,12 +110,14 @@ impl RunReport {
                     parked: machine.parked(id).map(|parked| parked.reason.to_string()),
                     by_person: machine.is_by_person(id)
                         || (cancelled && state == TaskState::Cancelled),
+                    removed: machine.is_removed(id),
                 }
             })
             .collect();
         Ok(Self {
             run,
             tasks,
+            revision: machine.revision(),
             attempts: times.attempts,
             wall: times
                 .last

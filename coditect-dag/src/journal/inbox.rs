@@ -89,6 +89,14 @@ pub enum Command {
         /// When it was given.
         at: Timestamp,
     },
+    /// Changes the graph of the run, or that of an expanded task.
+    Patch {
+        /// What changes, in the caller's encoding, which says by itself how the wish is granted once.
+        #[serde(with = "text")]
+        patch: Bytes,
+        /// When it was asked for.
+        at: Timestamp,
+    },
 }
 
 impl Command {

@@ -252,6 +252,18 @@ pub enum RecordKind {
         /// What it brings, in the caller's encoding.
         payload: Bytes,
     },
+    /// The graph of the run changed, or that of an expanded task.
+    Patched {
+        /// What changed, in the caller's encoding.
+        patch: Bytes,
+    },
+    /// A patch was asked for that does not fit the run. For information only.
+    PatchRefused {
+        /// Which patch.
+        id: Arc<str>,
+        /// Why it does not fit.
+        reason: Arc<str>,
+    },
     /// The run ended. Nothing may follow but what [opens it again](Self::reopens).
     Settled(Settlement),
 }
@@ -304,6 +316,8 @@ impl RecordKind {
             | Self::Paused { .. }
             | Self::Resumed
             | Self::Signalled { .. }
+            | Self::Patched { .. }
+            | Self::PatchRefused { .. }
             | Self::Settled(_) => None,
         }
     }

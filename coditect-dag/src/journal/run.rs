@@ -252,7 +252,9 @@ impl RunSummary {
             | RecordKind::Aimed { .. }
             | RecordKind::Prioritized { .. }
             | RecordKind::Waiting { .. }
-            | RecordKind::Signalled { .. } => {}
+            | RecordKind::Signalled { .. }
+            | RecordKind::Patched { .. }
+            | RecordKind::PatchRefused { .. } => {}
         }
     }
 

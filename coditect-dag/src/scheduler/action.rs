@@ -42,7 +42,8 @@ pub enum Action {
         /// Why it ended so.
         cause: Cause,
     },
-    /// A task that was final, or ready, is open again: it, a task on which it hangs, or the run was given another chance.
+    /// A task that was final, or ready, is open again: it, a task on which it hangs, or the run was given another chance,
+    /// or a patch lets it wait for more.
     Reopened {
         /// The task.
         task: TaskId,
@@ -88,6 +89,8 @@ pub enum Cause {
     FailFast(TaskId),
     /// It was cancelled by name.
     Cancelled,
+    /// A patch took it out of its graph before it had begun.
+    Removed,
     /// The task from which it was expanded has ended without it.
     NotNeeded(TaskId),
     /// The run has its result and does not need it.
@@ -111,6 +114,7 @@ impl fmt::Display for Cause {
             Self::Upstream(task) => write!(f, "task {task}, which it needed, did not succeed"),
             Self::FailFast(task) => write!(f, "task {task} failed, and the others with it"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Removed => f.write_str("taken out of the graph"),
             Self::NotNeeded(task) => write!(f, "task {task} ended without it"),
             Self::RunResolved => f.write_str("the run has its result without it"),
             Self::RunFailed => f.write_str("the run failed"),

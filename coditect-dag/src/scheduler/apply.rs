@@ -14,7 +14,8 @@ impl<P: Ord + Copy> Scheduler<P> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidEvent`](crate::ErrorKind::InvalidEvent) if the event names a task that
-    /// is not there, or dispatches one that is neither ready nor final; nothing changed.
+    /// is not there, or dispatches one that is neither ready nor final; for a patch those of
+    /// [`check_patch`](Self::check_patch). Nothing changed.
     pub fn apply(&mut self, event: &Event<P>, actions: &mut Vec<Action>) -> Result<Applied, Error> {
         match *event {
             Event::Started => Ok(self.start(actions)),
@@ -63,6 +64,7 @@ impl<P: Ord + Copy> Scheduler<P> {
                 ref tasks,
                 priority,
             } => self.prioritize(tasks, priority),
+            Event::Patched { ref patch } => self.patch(patch, actions),
             Event::Retried => Ok(self.reopen(None, actions)),
             Event::Due { now } => Ok(self.wake(now, actions)),
             Event::RunResolved => {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::expansion::Expansion;
+use super::patch::Patch;
 use crate::{Attempt, Error, TaskId, Timestamp};
 
 /// Something that happened to a run.
@@ -110,6 +111,11 @@ pub enum Event<P> {
         tasks: Vec<TaskId>,
         /// The priority that they get.
         priority: P,
+    },
+    /// The graph of a scope under way changes, as a whole or not at all.
+    Patched {
+        /// What changes.
+        patch: Box<Patch<P>>,
     },
     /// A settled run is opened again: what has not succeeded gets another chance, what has succeeded is kept.
     ///

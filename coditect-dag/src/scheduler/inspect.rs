@@ -58,6 +58,11 @@ impl<P: Ord + Copy> Scheduler<P> {
             + self.queues.heap_bytes()
             + self.backoffs.heap_bytes()
             + self.scopes.capacity() * size_of::<Scope>()
+            + self
+                .scopes
+                .iter()
+                .map(|scope| scope.tasks.heap_bytes())
+                .sum::<usize>()
             + self.expansions.capacity() * size_of::<(u32, u32)>()
             + self.work.capacity() * size_of::<super::settle::Work>()
             + self.finished.capacity() * size_of::<u32>()
@@ -133,11 +138,10 @@ impl<P> Scheduler<P> {
         task: TaskId,
     ) -> impl ExactSizeIterator<Item = TaskId> + DoubleEndedIterator + use<P> {
         let scope = self.expansions.get(&task.get());
-        let range = scope.map_or(0..0, |&scope| {
-            let scope = &self.scopes[scope as usize];
-            scope.tasks()
+        let subtasks: Vec<_> = scope.map_or_else(Vec::new, |&scope| {
+            self.scopes[scope as usize].tasks.iter().collect()
         });
-        range.map(TaskId::new)
+        subtasks.into_iter()
     }
 
     /// Returns the earliest instant at which a backoff ends.

@@ -31,6 +31,12 @@
 //! place in their queues. [`Event::Retried`] opens a settled run again, and [`Event::Redriven`] one failed task of a run,
 //! settled or not.
 //!
+//! # Patches
+//!
+//! [`Event::Patched`] changes the graph of a scope under way: tasks join it, tasks that have not begun are changed, taken out
+//! or wait for others. It is refused as a whole where a part does not fit. Ids never change; what is added comes behind all
+//! that is there.
+//!
 //! # What hangs on a task that did not succeed
 //!
 //! Under [`FailurePolicy::Skip`] it is skipped if the task failed or was skipped, and cancelled if
@@ -44,10 +50,12 @@ mod backoff;
 mod event;
 mod expansion;
 mod inspect;
+mod patch;
 mod pause;
 mod priority;
 mod profile;
 mod queue;
+mod ranges;
 mod redrive;
 mod reopen;
 mod scope;
@@ -64,6 +72,8 @@ use rustc_hash::FxHashMap;
 pub use action::{Action, Cause};
 pub use event::{Applied, Event, LossReason};
 pub use expansion::Expansion;
+pub use patch::Patch;
+pub use ranges::TaskRanges;
 pub use spec::{Class, FailurePolicy, Join, Limits, Options, TaskSpec};
 pub use transition::TaskState;
 
@@ -92,6 +102,8 @@ pub struct Scheduler<P> {
     troubles: Vec<Trouble>,
     /// The downstreams of all tasks, row after row.
     targets: Vec<u32>,
+    /// How many entries of `targets` no task points to any more.
+    waste: usize,
     profiles: Profiles<P>,
     queues: ReadyQueues<P>,
     backoffs: Backoffs,
@@ -138,6 +150,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             waiting: Vec::with_capacity(len),
             troubles: Vec::with_capacity(len),
             targets: Vec::with_capacity(graph.edge_count()),
+            waste: 0,
             profiles: Profiles::new(),
             queues: ReadyQueues::new(),
             backoffs: Backoffs::default(),
@@ -172,12 +185,10 @@ impl<P: Ord + Copy> Scheduler<P> {
         E: DoubleEndedIterator<Item = (u32, u32)> + Clone,
     {
         let number = self.scopes.len() as u32;
-        let (first, len) = (scope.first as usize, scope.len as usize);
+        let (first, len) = (self.tasks.len(), scope.tasks.len() as usize);
         self.scopes.push(scope);
         for spec in specs {
-            let profile = self
-                .profiles
-                .number(spec, |spec| self.queues.bucket(spec.class, spec.priority));
+            let profile = self.profile(spec);
             self.tasks.push(Record::new(profile, number));
         }
         self.counts[TaskState::Pending as usize] += len as u32;
@@ -191,6 +202,14 @@ impl<P: Ord + Copy> Scheduler<P> {
             edges,
         );
         number
+    }
+
+    /// Returns the number of a spec.
+    #[inline]
+    fn profile(&mut self, spec: TaskSpec<P>) -> u32 {
+        let queues = &mut self.queues;
+        self.profiles
+            .number(spec, |spec| queues.bucket(spec.class, spec.priority))
     }
 
     #[inline]

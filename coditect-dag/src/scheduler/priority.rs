@@ -48,11 +48,9 @@ impl<P: Ord + Copy> Scheduler<P> {
         true
     }
 
-    fn describe(&mut self, task: u32, changed: TaskSpec<P>) {
-        let queues = &mut self.queues;
-        let number = self
-            .profiles
-            .number(changed, |spec| queues.bucket(spec.class, spec.priority));
+    /// Changes what is known of a task, and its place if it is ready.
+    pub(super) fn describe(&mut self, task: u32, changed: TaskSpec<P>) {
+        let number = self.profile(changed);
         let ready = self.state_of(task) == TaskState::Ready;
         if ready {
             self.leave_queue(task);

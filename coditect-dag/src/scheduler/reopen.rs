@@ -49,8 +49,10 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
         self.settle_rest(actions);
         for scope in (0..live.len()).filter(|scope| live[*scope]) {
-            let tasks = self.scopes[scope].tasks();
-            self.release_all(tasks.start, tasks.end, actions);
+            let ranges: Vec<_> = self.scopes[scope].tasks.ranges().collect();
+            for tasks in ranges {
+                self.release_all(tasks.start, tasks.end, actions);
+            }
         }
         Applied::Changed
     }
@@ -67,8 +69,10 @@ impl<P: Ord + Copy> Scheduler<P> {
             path.tasks.insert(task);
             path.scopes.insert(scope);
             let within = &self.scopes[scope as usize];
-            let another = |other| other != task && self.state_of(other) == TaskState::Failed;
-            if within.policy == FailurePolicy::FailFast && within.tasks().any(another) {
+            let another = |other: TaskId| {
+                other.get() != task && self.state_of(other.get()) == TaskState::Failed
+            };
+            if within.policy == FailurePolicy::FailFast && within.tasks.iter().any(another) {
                 return None;
             }
             if scope == TOP {
@@ -95,17 +99,18 @@ impl<P: Ord + Copy> Scheduler<P> {
         live: &mut [bool],
         actions: &mut Vec<Action>,
     ) {
-        let tasks = self.scopes[scope as usize].tasks();
+        let tasks = self.scopes[scope as usize].tasks.clone();
         self.scopes[scope as usize].reset();
         let stays_failed = |task| {
             path.is_some_and(|path| path.scopes.contains(&scope) && !path.tasks.contains(&task))
         };
-        for task in tasks.clone() {
+        for task in tasks.iter().map(TaskId::get) {
             self.waiting[task as usize] = 0;
             self.troubles[task as usize].broken = 0;
             match self.state_of(task) {
                 TaskState::Succeeded => self.count_final(task),
                 TaskState::Failed if stays_failed(task) => self.count_final(task),
+                TaskState::Cancelled if self.tasks[task as usize].removed => self.count_final(task),
                 _ => {
                     self.troubles[task as usize] = Trouble::default();
                     match self.last_scope(task) {
@@ -122,7 +127,7 @@ impl<P: Ord + Copy> Scheduler<P> {
                 }
             }
         }
-        for task in tasks {
+        for task in tasks.iter().map(TaskId::get) {
             self.count_upstream(task);
         }
         if scope != TOP && self.scopes[scope as usize].unsettled == 0 {

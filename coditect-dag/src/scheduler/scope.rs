@@ -1,20 +1,18 @@
 //! Scopes: the run's own tasks, or the subtasks of one expanded task.
 
-use std::ops::Range;
-
+use super::ranges::TaskRanges;
 use super::spec::FailurePolicy;
 use super::transition::TaskState;
 
 /// The scope of the run's own tasks.
 pub(super) const TOP: u32 = 0;
 
-/// Tasks that were added together, at consecutive positions, and share a failure policy.
+/// Tasks that make one graph and share a failure policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scope {
     /// The expanded task; meaningless for the top.
     pub(super) parent: u32,
-    pub(super) first: u32,
-    pub(super) len: u32,
+    pub(super) tasks: TaskRanges,
     /// The attempt of the parent that expanded; 0 for the top.
     pub(super) attempt: u32,
     /// How many expansions led here.
@@ -41,8 +39,7 @@ impl Scope {
     ) -> Self {
         Self {
             parent,
-            first,
-            len,
+            tasks: TaskRanges::new(first, len),
             attempt: 0,
             depth,
             unsettled: len,
@@ -60,14 +57,15 @@ impl Scope {
         self
     }
 
-    /// Returns where the tasks are.
-    pub(super) const fn tasks(&self) -> Range<u32> {
-        self.first..self.first + self.len
+    /// Adds tasks that stand from this one on.
+    pub(super) fn extend(&mut self, first: u32, len: u32) {
+        self.tasks.extend(first, len);
+        self.unsettled += len;
     }
 
     /// Begins anew, as if none of the tasks were final.
     pub(super) fn reset(&mut self) {
-        self.unsettled = self.len;
+        self.unsettled = self.tasks.len();
         self.bad_sinks = 0;
         self.cancelled_sinks = 0;
         self.failed_fast = false;

@@ -195,11 +195,13 @@ impl<P: Ord + Copy> Scheduler<P> {
     fn cancel_scope(&mut self, scope: u32, cause: Cause) {
         let scope = &self.scopes[scope as usize];
         if scope.unsettled > 0 {
-            self.work.push(Work::Cancel {
-                next: scope.first,
-                end: scope.first + scope.len,
+            // The first is on top.
+            let ranges = scope.tasks.ranges().rev();
+            self.work.extend(ranges.map(|range| Work::Cancel {
+                next: range.start,
+                end: range.end,
                 cause,
-            });
+            }));
         }
     }
 
@@ -237,6 +239,7 @@ impl Cause {
             | Self::LossesExhausted(_)
             | Self::ExpansionRefused
             | Self::ScopeFailed
+            | Self::Removed
             | Self::Upstream(_) => false,
             Self::Deadline
             | Self::FailFast(_)

@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) state: StateCell,
     /// The task is running and its subtasks are its outcome to be.
     pub(super) expanded: bool,
+    /// A patch took the task out of its graph.
+    pub(super) removed: bool,
     /// What the task's spec says.
     pub(super) profile: u32,
     /// The scope in which the task is.
@@ -47,6 +49,7 @@ impl Record {
         Self {
             state: StateCell::new(),
             expanded: false,
+            removed: false,
             profile,
             scope,
             attempt: 0,
@@ -63,10 +66,21 @@ impl Record {
         self.first as usize..self.first as usize + self.downstreams as usize
     }
 
-    /// Tells whether nothing waits for the task.
+    /// Tells whether nothing waits for the task, so that how it ended matters to the whole.
     #[inline]
     pub(super) const fn is_sink(&self) -> bool {
-        self.downstreams == 0
+        self.downstreams == 0 && !self.removed
+    }
+
+    /// Says where the task's downstreams are from now on.
+    pub(super) const fn move_row(&mut self, first: usize, downstreams: usize) {
+        self.first = first as u32;
+        self.downstreams = downstreams as u32;
+    }
+
+    /// Says that the task has so many downstreams from now on, where they were.
+    pub(super) const fn keep_first(&mut self, downstreams: usize) {
+        self.downstreams = downstreams as u32;
     }
 }
 

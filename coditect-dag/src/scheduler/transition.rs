@@ -38,7 +38,7 @@ const TRANSITIONS: &[(TaskState, TaskState, &str)] = &[
     (Pending, Cancelled, "cancel"),
     (Pending, Skipped, "an upstream did not succeed"),
     (Ready, Running, "dispatched"),
-    (Ready, Pending, "an upstream was redriven"),
+    (Ready, Pending, "an upstream was redriven, patched"),
     (Ready, Failed, "deadline"),
     (Ready, Cancelled, "cancel"),
     (Running, Ready, "lost"),

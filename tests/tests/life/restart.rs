@@ -14,7 +14,7 @@ const STEP: Call<u64, u64> = Call::new("step");
 const GO: Signal<u64> = Signal::new("go");
 
 /// Awaits what must end, in real time: files and clusters know no other.
-async fn soon<F: Future>(future: F) -> F::Output {
+pub(super) async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, future).await.expect("it hangs")
 }

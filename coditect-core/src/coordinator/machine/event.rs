@@ -11,7 +11,7 @@ use super::explain::decode_failure;
 use super::{Holder, Intern, RunMachine};
 use crate::aggregate::AggregatorCatalogue;
 use crate::failure::{Failure, FailureKind};
-use crate::plan::PreparedPlan;
+use crate::plan::{PatchSpec, PreparedPlan};
 
 /// How often an attempt may be lost with its worker where the plan says nothing.
 const DEFAULT_MAX_LOSSES: u32 = 10;
@@ -96,6 +96,21 @@ impl RunMachine {
             RecordKind::Signalled { name, payload } => {
                 let kept = self.signals.entry(Arc::clone(name));
                 kept.or_insert_with(|| payload.clone());
+                return Ok(None);
+            }
+            RecordKind::Patched { patch } => {
+                let invalid = |text: String| Failure::new(FailureKind::InvalidPlan, text);
+                let spec: PatchSpec = serde_json::from_slice(patch)
+                    .map_err(|error| invalid(format!("the patch cannot be read: {error}")))?;
+                if self.patches.contains_key(&spec.id) {
+                    return Ok(None);
+                }
+                let patched = self.patch(&spec, record.at, intern);
+                patched.map_err(|error| invalid(error.with_causes()))?
+            }
+            RecordKind::PatchRefused { id, reason } => {
+                let refused = Err(Arc::clone(reason));
+                self.patches.entry(Arc::clone(id)).or_insert(refused);
                 return Ok(None);
             }
             RecordKind::Settled(settlement) => match settlement {

@@ -84,6 +84,10 @@ pub(super) fn explain(
             FailureKind::Upstream,
             "a task that this one needs did not succeed",
         ),
+        TaskState::Cancelled if cause == Cause::Removed => Failure::new(
+            FailureKind::Cancelled,
+            "a patch took the task out of the plan",
+        ),
         TaskState::Cancelled => Failure::new(FailureKind::Cancelled, "the task was cancelled"),
         _ => Failure::new(FailureKind::Error, format!("the task failed: {cause:?}")),
     }

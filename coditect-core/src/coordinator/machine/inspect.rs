@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coditect_dag::journal::RunState;
-use coditect_dag::{Attempt, Class, Scheduler, TaskId, TaskState, Timestamp};
+use coditect_dag::{Attempt, Class, Scheduler, TaskId, TaskRanges, TaskState, Timestamp};
 use coditect_registry::Requirement;
 use coditect_resilience::RetryPolicy;
 
@@ -65,13 +65,11 @@ impl RunMachine {
     }
 
     /// The tasks of the scope into which a task expanded, or of the run's own graph.
-    pub(crate) fn tasks_of(&self, task: Option<TaskId>) -> std::ops::Range<u32> {
+    pub(crate) fn tasks_of(&self, task: Option<TaskId>) -> &TaskRanges {
         let index = task
             .and_then(|task| self.expanded.get(&task).copied())
             .unwrap_or(0);
-        let scope = &self.scopes[index as usize];
-        let count = u32::try_from(scope.plan.spec().tasks.len()).unwrap_or(u32::MAX);
-        scope.offset..scope.offset.saturating_add(count)
+        &self.scopes[index as usize].tasks
     }
 
     /// The keys from the run's own graph down to the task, joined by `/`.
@@ -89,10 +87,11 @@ impl RunMachine {
     /// The tasks of the same plan that a task waits for.
     pub(crate) fn upstream(&self, task: TaskId) -> Vec<TaskId> {
         let scope = self.scope(task);
-        let position = TaskId::new(task.get() - scope.offset);
-        let upstream = scope.plan.graph().upstream(position);
+        let position = scope.tasks.position(task).map(TaskId::new);
+        let upstream = position.map(|position| scope.plan.graph().upstream(position));
+        let upstream = upstream.into_iter().flatten();
         upstream
-            .map(|id| TaskId::new(scope.offset + id.get()))
+            .filter_map(|position| scope.tasks.task(position.get()))
             .collect()
     }
 
@@ -119,7 +118,7 @@ impl RunMachine {
         let scope = self.scope(task);
         Siblings {
             plan: Arc::clone(&scope.plan),
-            offset: scope.offset,
+            tasks: scope.tasks.clone(),
         }
     }
 
@@ -161,7 +160,7 @@ impl RunMachine {
         {
             return Vec::new();
         }
-        let tasks = self.tasks_of(scope).map(TaskId::new);
+        let tasks = self.tasks_of(scope).iter();
         tasks
             .filter_map(|task| Some((task, self.deadline(task)?)))
             .collect()

@@ -5,6 +5,7 @@ mod explain;
 mod inspect;
 mod life;
 mod park;
+mod patch;
 mod redrive;
 mod reopen;
 mod start;
@@ -105,6 +106,10 @@ pub(crate) struct RunMachine {
     times_parked: FxHashMap<TaskId, u32>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
+    /// How many patches have changed the graph.
+    revision: u64,
+    /// What became of patches: the revision that each made, or why it was refused.
+    patches: FxHashMap<Arc<str>, Result<u64, Arc<str>>>,
     actions: Vec<Action>,
 }
 
@@ -157,6 +162,8 @@ impl RunMachine {
             parked: FxHashMap::default(),
             times_parked: FxHashMap::default(),
             by_person: FxHashSet::default(),
+            revision: 0,
+            patches: FxHashMap::default(),
             actions: Vec::new(),
         })
     }

@@ -49,8 +49,8 @@ impl RunMachine {
         let scope = &mut self.scopes[index];
         scope.begin_anew(catalogue);
         let mut enough = false;
-        let count = u32::try_from(scope.plan.spec().tasks.len()).unwrap_or(u32::MAX);
-        for task in (scope.offset..scope.offset.saturating_add(count)).map(TaskId::new) {
+        let tasks: Vec<TaskId> = scope.tasks.iter().collect();
+        for task in tasks {
             // What was skipped once more is told as it is.
             let state = self.scheduler.state(task).unwrap_or(TaskState::Pending);
             if matches!(state, TaskState::Succeeded | TaskState::Failed) {

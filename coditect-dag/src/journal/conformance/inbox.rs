@@ -220,6 +220,10 @@ pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
         payload: Bytes::copy_from_slice(payload),
         at,
     };
+    let patch = |patch: &[u8]| Command::Patch {
+        patch: Bytes::copy_from_slice(patch),
+        at,
+    };
     let priority = |task| Command::Prioritize {
         task,
         priority: 0,
@@ -242,6 +246,9 @@ pub async fn r4_every_command_comes_as_it_was_sent(subject: Subject) {
         signal(b""),
         signal(&[255, 254]),
         signal(&[b'x'; 60_000]),
+        patch(br#"{"id": "a"}"#),
+        patch(&[255, 254]),
+        patch(&[b'y'; 300_000]),
         Command::redrive(task, at),
         Command::Redrive {
             task,

@@ -19,6 +19,9 @@ pub async fn r10_the_life_of_a_run_comes_back_as_it_was_written(subject: Subject
         task,
         input: Some(Bytes::copy_from_slice(input)),
     };
+    let patched = |patch: &[u8]| RecordKind::Patched {
+        patch: Bytes::copy_from_slice(patch),
+    };
     let written = vec![
         RecordKind::Started,
         RecordKind::Aimed {
@@ -44,6 +47,12 @@ pub async fn r10_the_life_of_a_run_comes_back_as_it_was_written(subject: Subject
         signal(b"17"),
         signal(&[255]),
         signal(&[b'x'; 50_000]),
+        patched(br#"{"id":"a"}"#),
+        patched(&[b'z'; 300_000]),
+        RecordKind::PatchRefused {
+            id: "b".into(),
+            reason: "task `a` has begun".into(),
+        },
         redriven(b"[1]"),
         redriven(&[b'y'; 50_000]),
         RecordKind::redriven(task),

@@ -89,6 +89,7 @@ impl KeptRun {
             }
             RecordKind::Expanded { plan, .. } => self.payload += plan.len(),
             RecordKind::Signalled { payload, .. } => self.payload += payload.len(),
+            RecordKind::Patched { patch } => self.payload += patch.len(),
             RecordKind::Redriven {
                 input: Some(input), ..
             } => self.payload += input.len(),

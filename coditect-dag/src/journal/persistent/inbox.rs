@@ -1,12 +1,15 @@
 //! A partition's inbox: entries in the order of their commits, until an append takes them out.
 
+use bytes::Bytes;
 use coditect_state::{Result, StateStoreExt, Transaction, Tx};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::StoreJournal;
+use super::blob::{self, Belongs, Blobs};
 use super::error::{corrupt, unknown_run};
 use super::head::{self};
+use super::payload::{BlobRef, Payload};
+use super::{INLINE, StoreJournal};
 use crate::RunId;
 use crate::journal::{Command, Error, InboxEntry, Partition, PartitionLease, Request, Seq};
 
@@ -16,6 +19,9 @@ pub(super) struct EntryRow {
     pub(super) run: RunId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command: Option<Command>,
+    /// The hash and the length of the command's content where that is large and lies by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<(String, u64)>,
     /// Whether the run came with records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     imported: bool,
@@ -26,17 +32,15 @@ impl EntryRow {
         Self {
             run,
             command: None,
+            content: None,
             imported: false,
         }
     }
 
-    pub(super) const fn import(run: RunId) -> Self {
-        let imported = true;
-        let command = None;
+    pub(super) fn import(run: RunId) -> Self {
         Self {
-            run,
-            command,
-            imported,
+            imported: true,
+            ..Self::submission(run)
         }
     }
 
@@ -65,7 +69,7 @@ impl StoreJournal {
         run: RunId,
         command: Command,
     ) -> std::result::Result<(), Error> {
-        let command = &command;
+        let (command, content) = &self.lighten(run, command).await?;
         let send = |mut tx: Tx| async move {
             // Read, so that a run cannot be forgotten meanwhile.
             if tx.get(&self.keys.submission(run)).await?.is_none() {
@@ -73,11 +77,30 @@ impl StoreJournal {
             }
             let entry = EntryRow {
                 command: Some(command.clone()),
+                content: content.clone(),
                 ..EntryRow::submission(run)
             };
             self.arrive(&mut *tx, self.home(run), entry)
         };
         Ok(self.store.transact(send).await?)
+    }
+
+    /// Stores the content of a command apart where that is large; the run has it once, also when it is recorded.
+    async fn lighten(
+        &self,
+        run: RunId,
+        mut command: Command,
+    ) -> std::result::Result<(Command, Option<(String, u64)>), Error> {
+        let large = match &mut command {
+            Command::Patch { patch, .. } if patch.len() > INLINE => std::mem::take(patch),
+            _ => return Ok((command, None)),
+        };
+        blob::store(&*self.store, &self.keys, run, Belongs::ToKnown, &[&large]).await?;
+        let content = match Payload::from(BlobRef::of(&large)) {
+            Payload::Blob(hash, length) => Some((hash.into_owned(), length)),
+            _ => None,
+        };
+        Ok((command, content))
     }
 
     pub(super) async fn read_inbox(
@@ -101,7 +124,18 @@ impl StoreJournal {
                     let row: EntryRow = head::decode(&entry.value)?;
                     let run = row.run;
                     let request = match row.command {
-                        Some(command) => Request::Command(command),
+                        Some(mut command) => {
+                            if let (Command::Patch { patch, .. }, Some((hash, length))) =
+                                (&mut command, row.content)
+                            {
+                                let named = Payload::Blob(hash.into(), length);
+                                if let Err(blob) = named.content(&Bytes::new())? {
+                                    let mut blobs = Blobs::new(&self.keys, run);
+                                    *patch = blobs.fetch(&mut *tx, blob).await?;
+                                }
+                            }
+                            Request::Command(command)
+                        }
                         None if row.imported => Request::Import,
                         None => {
                             let submission = self.submission(&mut *tx, run).await?;

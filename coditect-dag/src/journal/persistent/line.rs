@@ -67,6 +67,7 @@ pub(super) fn content(kind: &RecordKind) -> Option<&Bytes> {
             Some(failure)
         }
         RecordKind::Expanded { plan, .. } => Some(plan),
+        RecordKind::Patched { patch } => Some(patch),
         RecordKind::Signalled { payload, .. } => Some(payload),
         RecordKind::Redriven { input, .. } => input.as_ref(),
         RecordKind::Settled(Settlement::Succeeded { result }) => Some(result),
@@ -82,6 +83,7 @@ fn content_mut(kind: &mut RecordKind) -> Option<&mut Bytes> {
             Some(failure)
         }
         RecordKind::Expanded { plan, .. } => Some(plan),
+        RecordKind::Patched { patch } => Some(patch),
         RecordKind::Signalled { payload, .. } => Some(payload),
         RecordKind::Redriven { input, .. } => input.as_mut(),
         RecordKind::Settled(settlement) => settlement_mut(settlement),

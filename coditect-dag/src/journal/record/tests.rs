@@ -104,6 +104,13 @@ fn every_kind_survives_serde() {
             name: "paid".into(),
             payload: Bytes::from_static(b"17"),
         },
+        RecordKind::Patched {
+            patch: Bytes::from_static(b"{}"),
+        },
+        RecordKind::PatchRefused {
+            id: "a".into(),
+            reason: "late".into(),
+        },
         RecordKind::Settled(Settlement::Failed {
             failure: Bytes::new(),
         }),

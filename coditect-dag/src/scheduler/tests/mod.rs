@@ -5,6 +5,7 @@ mod failure;
 mod life;
 mod limits;
 mod model;
+mod patch;
 mod pause;
 mod property;
 mod redrive;

@@ -1,6 +1,7 @@
 //! The scheduler as one would write it without a thought for speed: after each event everything
 //! is looked at again until nothing changes.
 
+mod patch;
 mod reopen;
 
 use super::*;
@@ -30,6 +31,8 @@ pub(super) struct ModelTask {
     /// The last scope into which the task expanded, and the attempt that did.
     last: Option<(usize, u32)>,
     until: Timestamp,
+    /// A patch took the task out.
+    pub(super) removed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,20 +78,26 @@ impl Model {
         });
         for (position, spec) in specs.iter().enumerate() {
             let upstreams = edges.iter().filter(|edge| edge.1 as usize == position);
-            self.tasks.push(ModelTask {
-                spec: *spec,
-                upstreams: upstreams.map(|edge| first + edge.0 as usize).collect(),
-                state: Pending,
-                attempt: 0,
-                failures: 0,
-                losses: 0,
-                scope,
-                expanded: None,
-                last: None,
-                until: Timestamp::EPOCH,
-            });
+            let upstreams = upstreams.map(|edge| first + edge.0 as usize).collect();
+            self.add_task(*spec, scope, upstreams);
         }
         scope
+    }
+
+    fn add_task(&mut self, spec: Node, scope: usize, upstreams: Vec<usize>) {
+        self.tasks.push(ModelTask {
+            spec,
+            upstreams,
+            state: Pending,
+            attempt: 0,
+            failures: 0,
+            losses: 0,
+            scope,
+            expanded: None,
+            last: None,
+            until: Timestamp::EPOCH,
+            removed: false,
+        });
     }
 
     /// Tells whether a task runs even though an upstream did not succeed.
@@ -178,6 +187,7 @@ impl Model {
             Event::Redriven { task } if self.outcome.is_some() => self.reopen(Some(task.index())),
             Event::Redriven { task } => self.redrive(task.index()),
             Event::Retried => self.reopen(None),
+            Event::Patched { patch } => assert!(self.patch(patch), "the model refuses {patch:?}"),
             Event::Paused => self.paused |= self.outcome.is_none(),
             Event::Resumed => self.paused &= self.outcome.is_some(),
             Event::Prioritized { tasks, priority } => {
@@ -315,6 +325,7 @@ impl Model {
         };
         let sinks: Vec<TaskState> = (0..self.tasks.len())
             .filter(|&task| self.tasks[task].scope == 0 && is_sink(task))
+            .filter(|&task| !self.tasks[task].removed)
             .map(|task| self.tasks[task].state)
             .collect();
         let own = if self.scopes[0].failed_fast

@@ -1,5 +1,7 @@
 //! Promises that hold for any graph and any order of events.
 
+mod patch;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -66,7 +68,7 @@ fn event(scheduler: &Scheduler<u8>, shapes: &[Shape], (what, which, how): Step) 
     let task = pick(Running);
     let attempt = scheduler.attempt(task);
     let at = Timestamp::from_millis(u64::from(how) % 16);
-    match what % 44 {
+    match what % 50 {
         0..=9 => Event::Dispatched { task: pick(Ready) },
         10..=14 => Event::Succeeded { task, attempt },
         15..=17 => {
@@ -119,6 +121,9 @@ fn event(scheduler: &Scheduler<u8>, shapes: &[Shape], (what, which, how): Step) 
             priority: how % 4,
         },
         43 => Event::Retried,
+        44..=49 => Event::Patched {
+            patch: Box::new(patch::random(scheduler, shapes, (what, which, how))),
+        },
         38 => Event::Succeeded {
             task: pick(Backoff),
             attempt: scheduler.attempt(pick(Backoff)),
@@ -164,8 +169,12 @@ impl Story {
             assert!(before == self.scheduler, "{event:?} changed something");
             assert!(actions.is_empty());
         }
-        if applied.is_ok() {
-            self.model.apply(&event);
+        match &event {
+            Event::Patched { patch } if applied.is_err() => {
+                assert!(!self.model.patch(patch), "refused: {applied:?} {patch:?}");
+            }
+            _ if applied.is_ok() => self.model.apply(&event),
+            _ => {}
         }
         if let (Event::Retried | Event::Redriven { .. }, Ok(Applied::Changed)) = (&event, &applied)
         {
@@ -342,7 +351,8 @@ proptest! {
         prop_assert_eq!(story.scheduler.outcome(), Some(Succeeded));
         prop_assert!(story.scheduler.count(Succeeded) >= succeeded);
         for (position, task) in story.model.tasks.iter().enumerate() {
-            prop_assert!(task.state == Succeeded || story.model.is_history(position));
+            let wanted = !task.removed && !story.model.is_history(position);
+            prop_assert!(task.state == Succeeded || !wanted);
         }
 
         // The journal is enough to have the same scheduler again.

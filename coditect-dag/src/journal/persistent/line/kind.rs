@@ -134,6 +134,16 @@ pub(super) enum Kind<'a> {
         #[serde(borrow)]
         payload: Payload<'a>,
     },
+    Patched {
+        #[serde(borrow)]
+        patch: Payload<'a>,
+    },
+    PatchRefused {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
     #[serde(borrow)]
     Settled(End<'a>),
 }
@@ -274,6 +284,13 @@ impl<'a> Kind<'a> {
             RecordKind::Signalled { name, payload } => Self::Signalled {
                 name: text(name),
                 payload: content(payload),
+            },
+            RecordKind::Patched { patch } => Self::Patched {
+                patch: content(patch),
+            },
+            RecordKind::PatchRefused { id, reason } => Self::PatchRefused {
+                id: text(id),
+                reason: text(reason),
             },
             RecordKind::Settled(settlement) => Self::Settled(End::new(settlement, inline)),
         }

@@ -19,6 +19,7 @@ impl Model {
             for position in 0..self.tasks.len() {
                 let task = &mut self.tasks[position];
                 let stays = task.state == Succeeded
+                    || task.removed
                     || (task.state == Failed && on_path && !path.contains(&position));
                 if task.scope != scope || stays {
                     continue;

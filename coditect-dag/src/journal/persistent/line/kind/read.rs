@@ -156,6 +156,14 @@ impl Kind<'_> {
                 let name = owned(name);
                 return Ok((RecordKind::Signalled { name, payload }, blob));
             }
+            Self::Patched { patch } => {
+                let (patch, blob) = part(patch, within)?;
+                return Ok((RecordKind::Patched { patch }, blob));
+            }
+            Self::PatchRefused { id, reason } => RecordKind::PatchRefused {
+                id: owned(id),
+                reason: owned(reason),
+            },
             Self::Settled(end) => {
                 let Decoded { value, blob } = end.into_settlement(within)?;
                 return Ok((RecordKind::Settled(value), blob));
