@@ -142,8 +142,13 @@ impl Coordinator {
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
         let store = Arc::clone(&shared.ports.store);
         shared.quarantines.load(&store).await;
-        let (quarantines, drain) = (Arc::clone(&shared.quarantines), shared.drain.clone());
-        let follow = async move { drain.run_until_cancelled(quarantines.follow(store)).await };
+        let quarantines = Arc::clone(&shared.quarantines);
+        let (drain, abort) = (shared.drain.clone(), shared.abort.clone());
+        // A runtime that is dropped does not drain, and lets go of its store all the same.
+        let follow = async move {
+            let until_drained = drain.run_until_cancelled(quarantines.follow(store));
+            abort.run_until_cancelled(until_drained).await
+        };
         shared.tracker.spawn(follow);
         let followed = shared.listeners.as_ref().map(|listeners| {
             let followed = listeners.subscribe();
