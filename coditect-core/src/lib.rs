@@ -70,6 +70,7 @@
 
 mod agent;
 pub mod aggregate;
+mod aim;
 mod chance;
 mod clock;
 mod context;

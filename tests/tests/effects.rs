@@ -4,6 +4,8 @@
 mod begin;
 #[path = "effects/failure.rs"]
 mod failure;
+#[path = "effects/redrive.rs"]
+mod redrive;
 #[path = "effects/ruling.rs"]
 mod ruling;
 #[path = "effects/vanished.rs"]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use coditect_bus::QueueName;
 use coditect_dag::{Class, RunId};
-use coditect_registry::{AgentRecord, Requirement, Standing};
+use coditect_registry::{AgentId, AgentRecord, Capability, Requirement, Standing};
 use coditect_resilience::RetryBudget;
 use rustc_hash::FxHashMap;
 
 use super::Shared;
 use super::listeners::Following;
+use super::route::Routes;
 use super::turns::Turns;
 use crate::wire;
 use crate::worker::Offer;
@@ -18,12 +19,16 @@ use crate::worker::Offer;
 #[derive(Default)]
 pub(super) struct Classes {
     known: FxHashMap<Requirement, Class>,
+    /// Those whose tasks are for one agent alone.
+    of_agents: FxHashMap<(AgentId, Requirement), Class>,
     classes: Vec<ClassState>,
 }
 
 /// One capability.
 pub(super) struct ClassState {
     pub(super) requirement: Requirement,
+    /// The only agent that may do its tasks; none if any may that offers it.
+    pub(super) agent: Option<AgentId>,
     /// Agents of this process that offer it.
     pub(super) local: Vec<Offer>,
     /// The queue of the highest version offered; none if nobody offers it.
@@ -45,8 +50,18 @@ pub(super) struct ClassState {
 }
 
 impl Classes {
-    pub(super) fn intern(&mut self, requirement: &Requirement, shared: &Shared) -> Class {
-        if let Some(class) = self.known.get(requirement).copied() {
+    pub(super) fn intern(
+        &mut self,
+        requirement: &Requirement,
+        agent: Option<&AgentId>,
+        shared: &Shared,
+    ) -> Class {
+        let of_agent = agent.map(|agent| (agent.clone(), requirement.clone()));
+        let known = match &of_agent {
+            Some(of_agent) => self.of_agents.get(of_agent),
+            None => self.known.get(requirement),
+        };
+        if let Some(class) = known.copied() {
             let state = self.get_mut(class);
             if std::mem::take(&mut state.is_idle) {
                 state.look(shared, &shared.view.records());
@@ -54,9 +69,12 @@ impl Classes {
             return class;
         }
         let class = Class(u32::try_from(self.classes.len()).unwrap_or(u32::MAX));
+        let mut local = shared.worker.offering(requirement);
+        local.retain(|offer| agent.is_none_or(|agent| offer.hosted.id == *agent));
         let mut state = ClassState {
             requirement: requirement.clone(),
-            local: shared.worker.offering(requirement),
+            agent: agent.cloned(),
+            local,
             queue: None,
             is_known: true,
             following: None,
@@ -68,7 +86,10 @@ impl Classes {
         };
         state.look(shared, &shared.view.records());
         self.classes.push(state);
-        self.known.insert(requirement.clone(), class);
+        match of_agent {
+            Some(of_agent) => self.of_agents.insert(of_agent, class),
+            None => self.known.insert(requirement.clone(), class),
+        };
         class
     }
 
@@ -121,13 +142,8 @@ impl ClassState {
     }
 
     fn look(&mut self, shared: &Shared, records: &[Arc<AgentRecord>]) {
-        let working = records
-            .iter()
-            .filter(|record| record.standing() <= Standing::Degraded);
-        let matching = working.flat_map(|record| record.capabilities.iter());
-        let mut matching: Vec<_> = matching
-            .filter(|capability| self.requirement.matches(capability))
-            .collect();
+        let offered = self.offered(records).map(|(_, capability)| capability);
+        let mut matching: Vec<_> = offered.collect();
         matching.sort_by(|a, b| b.version.cmp(&a.version));
         let queues = matching.into_iter().map(wire::queue_of);
         self.lines = queues.filter_map(Result::ok).collect();
@@ -146,6 +162,29 @@ impl ClassState {
         }
         self.queue = self.lines.first().cloned();
         self.was_told &= self.queue.is_none();
+    }
+
+    /// What agents that work offer of what is required, and who does, as far as these records tell.
+    pub(super) fn offered<'a>(
+        &'a self,
+        records: &'a [Arc<AgentRecord>],
+    ) -> impl Iterator<Item = (&'a AgentId, &'a Capability)> {
+        let of_agent = |record: &&'a Arc<AgentRecord>| {
+            let wanted = self.agent.as_ref();
+            record.standing() <= Standing::Degraded
+                && wanted.is_none_or(|agent| record.agent() == agent)
+        };
+        let records = records.iter().filter(of_agent);
+        let offered = records.flat_map(|record| {
+            let capabilities = record.capabilities.iter();
+            capabilities.map(|capability| (record.agent(), capability))
+        });
+        offered.filter(|(_, capability)| self.requirement.matches(capability))
+    }
+
+    /// What chooses the instances that its tasks go to; none where they go to whoever takes them.
+    pub(super) fn routes<'a>(&self, routes: Option<&'a Arc<Routes>>) -> Option<&'a Arc<Routes>> {
+        routes.filter(|routes| self.agent.is_none() && routes.include(&self.requirement))
     }
 
     /// Where to publish anew what waits at a queue that nobody takes tasks from any more.

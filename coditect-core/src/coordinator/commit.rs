@@ -251,6 +251,7 @@ impl Owner {
                 .min(),
             depth: fields.depth,
             avoid: self.avoided(run, task, &class.requirement),
+            agent: class.agent.clone(),
             occasion: fields.occasion.clone(),
             effect: settings.effect,
             trace: fields.trace.clone(),

@@ -132,7 +132,7 @@ impl Owner {
         if stays || self.outbox.is_full() {
             return Room::None;
         }
-        match self.way(&state.requirement) {
+        match self.way(state) {
             Some(Way::Instance(routed)) => Room::Instance(routed),
             Some(Way::Shared) | None => match &state.queue {
                 Some(queue) if self.outbox.has_room(queue) => Room::Bus(None),
@@ -325,6 +325,9 @@ impl Owner {
         };
         if active.machine.wait_spec(task).is_some() {
             return self.begin_to_wait(run, task);
+        }
+        if active.machine.is_unclear(task) {
+            return self.park_again(run, task);
         }
         let class = active.machine.class(task);
         self.queue(run, class);

@@ -56,10 +56,11 @@ impl Owner {
 
     /// Says whether the journal has all that the next owner needs to know of what was handed out.
     fn is_all_recorded(&self) -> bool {
-        let is_recorded = |flight: &Flight| match (&flight.place, &self.shared.routes) {
-            (Place::Bus(_) | Place::Instance(_), Some(routes)) => {
+        let is_recorded = |flight: &Flight| match &flight.place {
+            Place::Bus(_) | Place::Instance(_) => {
                 let class = self.classes.get(flight.class);
-                flight.is_recorded || !routes.include(&class.requirement)
+                let routes = class.routes(self.shared.routes.as_ref());
+                flight.is_recorded || routes.is_none()
             }
             _ => true,
         };

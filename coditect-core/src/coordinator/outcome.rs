@@ -150,8 +150,13 @@ impl Owner {
             Ended::Failed {
                 mut failure,
                 retry_after,
+                before_effect,
                 ..
             } => {
+                if granted && !before_effect && failure.kind == FailureKind::DeadlineExceeded {
+                    // There is no time left for a ruling, and it may have done what it was to do all the same.
+                    failure.kind = FailureKind::OutcomeUnknown;
+                }
                 failure.by = by;
                 self.fail(run, task, attempt, &failure, retry_after);
             }

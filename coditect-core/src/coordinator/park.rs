@@ -57,6 +57,30 @@ impl Owner {
         self.time_parking(run, task);
     }
 
+    /// Lets a task wait for a ruling instead of being handed out, unless its run is paused: it was opened again together with
+    /// others, and had been cancelled before anybody knew what became of it.
+    pub(super) fn park_again(&mut self, run: RunId, task: TaskId) {
+        let Some(active) = self.runs.get(&run) else {
+            return;
+        };
+        let scheduler = active.machine.scheduler();
+        if scheduler.is_paused() {
+            return;
+        }
+        let attempt = scheduler.attempt(task).next();
+        let incarnation = None;
+        self.must(
+            run,
+            RecordKind::Dispatched {
+                task,
+                attempt,
+                incarnation,
+            },
+        );
+        let reason = "it was cancelled after it had begun, and nobody said what became of it when its run was opened again";
+        self.park(run, task, attempt, reason.into());
+    }
+
     /// Has a worker stop that may still be at work for a task that was parked.
     pub(super) fn stop_parked(&mut self, run: RunId, task: TaskId) {
         let Some(active) = self.runs.get(&run) else {

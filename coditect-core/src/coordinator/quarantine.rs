@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_dag::{Class, RunId, TaskId};
-use coditect_registry::{Requirement, Standing};
+use coditect_registry::Requirement;
 
+use super::classes::ClassState;
 use super::owner::Owner;
 use crate::agent::Performer;
 use crate::failure::{Failure, FailureKind};
@@ -53,7 +54,7 @@ impl Owner {
             }
         }
         let beside = match on_bus {
-            true => self.beside_on_bus(&state.requirement, held),
+            true => self.beside_on_bus(state, held),
             false => Beside::None,
         };
         if matches!(beside, Beside::None) {
@@ -64,21 +65,15 @@ impl Owner {
         beside
     }
 
-    fn beside_on_bus(&self, requirement: &Requirement, held: &[Pattern]) -> Beside {
+    fn beside_on_bus(&self, class: &ClassState, held: &[Pattern]) -> Beside {
         let quarantines = &self.shared.quarantines;
         // A registry of this process alone says nothing of others.
         let knows_all = self.shared.listeners.is_none();
         let records = self.shared.view.records();
-        let working = records
-            .iter()
-            .filter(|record| record.standing() <= Standing::Degraded);
-        let offered = working.flat_map(|record| {
-            let capabilities = record.capabilities.iter();
-            let matching = capabilities.filter(|capability| requirement.matches(capability));
-            matching.map(|capability| Pattern::of_offer(record.agent(), capability))
-        });
+        let offered = class.offered(&records);
         let (mut others, mut tried) = (!knows_all, None);
-        for pattern in offered {
+        for (agent, capability) in offered {
+            let pattern = Pattern::of_offer(agent, capability);
             match held.contains(&pattern) {
                 true if tried.is_none() => tried = quarantines.probe(&pattern),
                 true => {}

@@ -24,7 +24,8 @@ impl Owner {
         let mut effects = std::mem::take(&mut self.effects);
         let shared = &self.shared;
         let classes = &mut self.classes;
-        let mut intern = |requirement: &_| classes.intern(requirement, shared);
+        let mut intern =
+            |requirement: &_, agent: Option<&_>| classes.intern(requirement, agent, shared);
         let applied =
             active
                 .machine

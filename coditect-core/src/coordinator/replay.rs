@@ -44,7 +44,8 @@ impl Owner {
         };
         let shared = &self.shared;
         let classes = &mut self.classes;
-        let mut intern = |requirement: &_| classes.intern(requirement, shared);
+        let mut intern =
+            |requirement: &_, agent: Option<&_>| classes.intern(requirement, agent, shared);
         let machine = RunMachine::new(plan, &terms, &mut intern, Some(&shared.catalogue))?;
         let (depth, deadline) = (terms.depth, terms.deadline);
         let scope = RunScope::new(ScopeFields {
@@ -105,7 +106,8 @@ impl Owner {
         let run = log.submission.run;
         let shared = Arc::clone(&self.shared);
         let classes = &mut self.classes;
-        let mut intern = |requirement: &_| classes.intern(requirement, &shared);
+        let mut intern =
+            |requirement: &_, agent: Option<&_>| classes.intern(requirement, agent, &shared);
         let mut open = Vec::new();
         let mut effects = Vec::new();
         for record in &log.tail {
@@ -240,8 +242,7 @@ impl Owner {
             return self.timers.push(until, run, Due::Claim(task));
         }
         let state = self.classes.get_mut(class);
-        let routes = self.shared.routes.as_ref();
-        let routes = routes.filter(|routes| routes.include(&state.requirement));
+        let routes = state.routes(self.shared.routes.as_ref());
         let left = went.and_then(|went| {
             let place = match (routes, &went.to) {
                 (Some(routes), Some(to)) => {
@@ -291,7 +292,7 @@ impl Owner {
             None => {
                 let state = self.classes.get_mut(class);
                 let publish = Deferred::Publish { run, task, attempt };
-                match (self.shared.way(&state.requirement), state.any_queue()) {
+                match (self.shared.way(state), state.any_queue()) {
                     (Some(Way::Instance(routed)), _) => (Place::Instance(routed), publish),
                     (_, Some(queue)) => {
                         state.ready.departed(&active.tenant);

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::active::{Flight, Place};
+use super::classes::ClassState;
 use super::commit::Deferred;
 use super::owner::Owner;
 use crate::failure::FailureKind;
@@ -210,23 +211,21 @@ pub(crate) fn went(ended: &Ended) -> Went {
 }
 
 impl Shared {
-    /// Where a task goes that is routed; none where tasks of its capability are not.
-    pub(super) fn way(&self, requirement: &Requirement) -> Option<Way> {
-        let routes = self.routes.as_ref()?;
-        routes
-            .include(requirement)
-            .then(|| routes.choose(requirement))
+    /// Where a task goes that is routed; none where tasks of its class are not.
+    pub(super) fn way(&self, class: &ClassState) -> Option<Way> {
+        let routes = class.routes(self.routes.as_ref())?;
+        Some(routes.choose(&class.requirement))
     }
 }
 
 impl Owner {
     /// As [`Shared::way`]; where there is none, this owner is woken once there may be one.
-    pub(super) fn way(&self, requirement: &Requirement) -> Option<Way> {
-        match (self.shared.way(requirement), &self.shared.routes) {
+    pub(super) fn way(&self, class: &ClassState) -> Option<Way> {
+        match (self.shared.way(class), &self.shared.routes) {
             (Some(Way::None), Some(routes)) => {
                 routes.notify_room(&self.wake);
                 // Room that came between the look and the call would wake nobody.
-                self.shared.way(requirement)
+                self.shared.way(class)
             }
             (way, _) => way,
         }

@@ -67,7 +67,7 @@ impl Owner {
             tracing::warn!(
                 %run,
                 task = active.machine.path(task),
-                capability = %class.requirement,
+                capability = active.machine.wanted(task),
                 "no agent offers what tasks need; they wait for one, or for their deadlines"
             );
         }

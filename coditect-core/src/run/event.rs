@@ -139,8 +139,8 @@ impl EventStream {
             Error::invalid("the run's submission cannot be read").with_source(error)
         })?;
         let plan = Arc::new(PreparedPlan::new(spec.plan)?);
-        let machine =
-            RunMachine::new(plan, &spec.terms, &mut |_| Class(0), None).map_err(Error::of_run)?;
+        let machine = RunMachine::new(plan, &spec.terms, &mut |_, _| Class(0), None)
+            .map_err(Error::of_run)?;
         let mut machine = machine;
         machine.schedule(log.submission.start_at);
         // The log itself is read page by page as it is asked for.
@@ -237,7 +237,7 @@ impl EventStream {
         let mut effects = Vec::new();
         let applied = self
             .machine
-            .apply(&record, &mut |_| Class(0), None, &mut effects);
+            .apply(&record, &mut |_, _| Class(0), None, &mut effects);
         applied.unwrap_or(false)
     }
 
@@ -255,7 +255,7 @@ impl EventStream {
         let mut effects = std::mem::take(&mut self.effects);
         let applied = self
             .machine
-            .apply(record, &mut |_| Class(0), None, &mut effects);
+            .apply(record, &mut |_, _| Class(0), None, &mut effects);
         if let Some(kind) = applied.is_ok().then(|| self.kind(&record.kind)).flatten() {
             self.push(at, kind);
         }
@@ -336,7 +336,7 @@ impl EventStream {
             task,
             attempt: self.machine.scheduler().attempt(task),
             path: self.machine.path(task),
-            capability: self.machine.requirement(task).to_string(),
+            capability: self.machine.wanted(task),
         }
     }
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use coditect_bus::Priority;
 use coditect_dag::journal::{Command, RunFilter, RunState, RunSummary};
 use coditect_dag::{Attempt, TaskId, Timestamp};
+use coditect_registry::{AgentId, Requirement};
 use serde::Serialize;
 
 use super::event::EventStream;
 use super::handle::RunHandle;
 use super::spec::Parent;
 use super::waiting::Waiting;
+use crate::aim::Aim;
 use crate::coordinator::approval_signal;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Decision, Ruling, Signal};
@@ -265,7 +267,7 @@ impl<O> RunHandle<O> {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is no such task, it has not failed, or the run has
     /// succeeded or was cancelled; as [`summary`](Self::summary).
     pub async fn redrive(&self, path: &str) -> Result<(), Error> {
-        self.redrive_attempt(path, None, None, None).await
+        self.redrive_attempt(path, None, None, (None, None)).await
     }
 
     /// The same as [`redrive`](Self::redrive), with another input than the plan says.
@@ -276,16 +278,18 @@ impl<O> RunHandle<O> {
     /// JSON or has more than 64 KiB.
     pub async fn redrive_with<I: Serialize>(&self, path: &str, input: &I) -> Result<(), Error> {
         let input = encode(input)?;
-        self.redrive_attempt(path, None, Some(input), None).await
+        self.redrive_attempt(path, None, Some(input), (None, None))
+            .await
     }
 
-    /// Puts a task back, only if this is its last attempt where one is named, and to be done by others where those are.
+    /// Puts a task back, only if this is its last attempt where one is named, and to be done by whoever offers something
+    /// else, or by one agent alone, where that is said.
     pub(crate) async fn redrive_attempt(
         &self,
         path: &str,
         only: Option<Attempt>,
         input: Option<Bytes>,
-        to: Option<Arc<str>>,
+        (requirement, agent): (Option<Requirement>, Option<AgentId>),
     ) -> Result<(), Error> {
         check_size(input.as_ref().map_or(0, Bytes::len))?;
         let (task, mut stream) = self.find(path).await?;
@@ -304,6 +308,12 @@ impl<O> RunHandle<O> {
                 format!("task `{path}` has not failed, or nobody could use its answer any more");
             return Err(Error::invalid(text));
         }
+        let aims = requirement.is_some() || agent.is_some();
+        let aim = aims.then(|| Aim {
+            requirement: requirement.unwrap_or_else(|| stream.machine().requirement(task).clone()),
+            agent,
+        });
+        let to = aim.map(|aim| aim.to_string().into());
         self.send(Command::Redrive {
             task,
             at,

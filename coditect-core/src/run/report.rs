@@ -96,7 +96,7 @@ impl RunReport {
                 let waits = machine.wait_spec(id).is_some();
                 TaskReport {
                     path: machine.path(id),
-                    capability: machine.requirement(id).to_string(),
+                    capability: machine.wanted(id),
                     state,
                     attempts: if waits {
                         0

@@ -42,6 +42,8 @@ pub(crate) const DEPTH: &str = "coditect-depth";
 pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
 /// Whom a task is not for, as `agent/capability@version`, separated by commas.
 pub(crate) const AVOID: &str = "coditect-avoid";
+/// The only agent that a task or a request is for, where that is not any that offers what is required.
+pub(crate) const AGENT: &str = "coditect-agent";
 pub(crate) const SCHEDULE: &str = "coditect-schedule";
 pub(crate) const NOMINAL: &str = "coditect-nominal-ms";
 /// What carrying the task out a second time would do, where its plan says so.
@@ -121,6 +123,11 @@ pub(crate) fn progress_topic(run: RunId) -> Result<Topic, Error> {
 /// Reads what a request requires, where it says so.
 pub(crate) fn requirement_of(envelope: &Envelope) -> Result<Option<Requirement>, Error> {
     optional(envelope, REQUIREMENT)
+}
+
+/// Reads which agent alone something is for; none where it is for any.
+pub(crate) fn agent_of(envelope: &Envelope) -> Result<Option<AgentId>, Error> {
+    optional(envelope, AGENT)
 }
 
 /// Reads the trace context of an envelope.

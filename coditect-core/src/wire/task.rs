@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use coditect_bus::{ContentType, CorrelationId, Envelope, MessageId, Priority, QueueName};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
-use coditect_registry::Requirement;
+use coditect_registry::{AgentId, Requirement};
 use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE, TASK,
-    TENANT, TIMEOUT, optional, required, trace_of, with_trace,
+    AGENT, ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE,
+    TASK, TENANT, TIMEOUT, agent_of, optional, required, trace_of, with_trace,
 };
 use crate::agent::Performer;
 use crate::effect::EffectClass;
@@ -36,6 +36,8 @@ pub(crate) struct TaskMessage {
     pub(crate) depth: u32,
     /// Whom it is not for.
     pub(crate) avoid: Option<String>,
+    /// The only agent that it is for.
+    pub(crate) agent: Option<AgentId>,
     pub(crate) occasion: Option<Occasion>,
     /// What the plan asks for, which its agent may be stricter than.
     pub(crate) effect: Option<EffectClass>,
@@ -101,6 +103,9 @@ impl TaskMessage {
         if let Some(avoid) = self.avoid {
             envelope = envelope.with_header(AVOID, avoid);
         }
+        if let Some(agent) = self.agent {
+            envelope = envelope.with_header(AGENT, agent.to_string());
+        }
         if let Some(occasion) = self.occasion {
             envelope = envelope
                 .with_header(SCHEDULE, occasion.schedule.to_string())
@@ -111,6 +116,9 @@ impl TaskMessage {
 
     /// Says whether somebody else is to do it.
     pub(crate) fn avoids(&self, by: &Performer) -> bool {
+        if self.agent.as_ref().is_some_and(|agent| *agent != by.agent) {
+            return true;
+        }
         let avoided = self.avoid.as_deref();
         avoided.is_some_and(|avoided| avoided.split(',').any(|one| one == by.to_string()))
     }
@@ -137,6 +145,7 @@ impl TaskMessage {
             deadline: optional(envelope, DEADLINE)?.map(Timestamp::from_millis),
             depth: optional(envelope, DEPTH)?.unwrap_or(0),
             avoid: envelope.header(AVOID).map(str::to_owned),
+            agent: agent_of(envelope)?,
             occasion: match optional::<String>(envelope, SCHEDULE)? {
                 Some(schedule) => Some(Occasion {
                     schedule: schedule.into(),

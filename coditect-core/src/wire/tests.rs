@@ -76,6 +76,7 @@ fn task() -> TaskMessage {
         key: "summary".into(),
         tenant: "default".into(),
         avoid: None,
+        agent: None,
         requirement: "summarize@^1.2".parse().unwrap(),
         priority: Priority::P0,
         timeout: Some(Duration::from_secs(30)),

@@ -23,13 +23,17 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
     let Some(reply_to) = envelope.reply_to().cloned() else {
         return settle(delivery.reject("a request must say where to reply to")).await;
     };
-    let requirement = match wire::requirement_of(envelope) {
-        Ok(Some(requirement)) if !slot.hosted().offers(&requirement) => {
-            return pass_on(&worker, delivery).await;
-        }
-        Ok(requirement) => requirement,
+    let addressed = wire::requirement_of(envelope)
+        .and_then(|requirement| Ok((requirement, wire::agent_of(envelope)?)));
+    let (requirement, agent) = match addressed {
+        Ok(addressed) => addressed,
         Err(error) => return settle(delivery.reject(error.with_causes())).await,
     };
+    let hosted = slot.hosted();
+    let offers = requirement.as_ref().is_none_or(|it| hosted.offers(it));
+    if !offers || agent.is_some_and(|agent| agent != hosted.id) {
+        return pass_on(&worker, delivery).await;
+    }
     let correlation = envelope.correlation_id().cloned();
     let deadline = envelope.expires_at().map(Into::into);
     let input = envelope.payload().clone();

@@ -167,3 +167,42 @@ async fn a_message_of_the_programs_own_is_put_back_as_it_was() -> Result<(), Err
     assert!(left.await?.letters.is_empty());
     runtime.shutdown().await
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_set_aside_may_go_to_one_agent_alone() -> Result<(), Error> {
+    let shared = Shared::new();
+    let asker = shared.runtime().start().await?;
+    let dead = asker.dead_letters();
+    let queue = dead.queue_of("work")?;
+    let worker = |name: &'static str, version: &'static str, by: u64| {
+        let add = move |x: u64| std::future::ready(Ok::<_, AgentError>(x + by));
+        let worker = shared.runtime().worker_only();
+        worker.agent(agent(version, add).with_name(name))
+    };
+    let first = worker("first", "work@1.0.0", 1).start().await?;
+    first.breaker("first", "work")?.force_open();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = tokio::spawn({
+        let patience = Duration::from_secs(3_000);
+        let request = asker.request(&WORK, 10).deadline(patience);
+        async move { request.await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What waits at the agent as its next probe comes back in a moment.
+    set_aside(&shared, &queue).await;
+    let chosen = SetAsideFilter::queue(queue.clone());
+    let letters = dead.list(&chosen, None).await?.letters;
+    let changed = Redrive::default().with_agent("third")?;
+    dead.redrive_as(&letters[0], &changed).await?;
+    first.breaker("first", "work")?.reset();
+    let second = worker("second", "work@1.2.0", 2).start().await?;
+    // It waits in the queue, whoever else takes from that.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!asked.is_finished());
+    let third = worker("third", "work@1.1.0", 3).start().await?;
+    assert_eq!(within(asked).await.unwrap()?, 10 + 3);
+    for runtime in [first, second, third, asker] {
+        runtime.shutdown().await?;
+    }
+    Ok(())
+}

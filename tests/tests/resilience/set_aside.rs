@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coditect_core::prelude::*;
+use coditect_core::registry::Strategy;
 use coditect_core::{
     Error, ErrorKind, FailureKind, Redrive, Runtime, RuntimeBuilder, SetAside, SetAsideFilter,
     SetAsideKind,
@@ -257,4 +258,132 @@ async fn what_is_put_back_may_go_to_another_version() -> Result<(), Error> {
         runtime.shutdown().await?;
     }
     Ok(())
+}
+
+/// Adds a constant, by an agent of this name.
+fn named(name: &'static str, version: &'static str, by: u64) -> impl Agent + use<> {
+    let add = move |x: u64| std::future::ready(Ok::<_, AgentError>(x + by));
+    agent(version, add).with_name(name)
+}
+
+/// A run whose one task a broken agent has spent.
+async fn spent(runtime: &Runtime) -> Result<RunHandle<u64>, Error> {
+    let run = runtime.submit(&WORK, 7).await?;
+    failure(within(run.result()).await);
+    Ok(run)
+}
+
+async fn until_succeeded(run: &RunHandle<u64>) -> Result<u64, Error> {
+    let succeeded = async {
+        while run.state().await? != coditect_core::RunState::Succeeded {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        run.result().await
+    };
+    within(succeeded).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_back_may_go_to_one_agent_alone() -> Result<(), Error> {
+    let routed = Shared::new().runtime().route("work", Strategy::RoundRobin);
+    for builder in [local(), over_the_bus(), routed] {
+        let broken = |_: u64| std::future::ready(Err::<u64, _>(AgentError::permanent("broken")));
+        let mut builder = builder.agent(agent("work@1.9.0", broken));
+        // Of those that offer the same, from one queue, the newest would have it otherwise.
+        for (name, version, by) in [
+            ("a", "work@1.7.0", 1),
+            ("b", "work@1.8.0", 2),
+            ("c", "work@1.8.1", 3),
+        ] {
+            builder = builder.agent(named(name, version, by));
+        }
+        let runtime = builder.start().await?;
+        let mut plan = Plan::builder();
+        let task = plan.task("task", &Call::<u64, u64>::new("work@=1.9.0"), 7);
+        let run = runtime.submit_plan(plan.output(task)?).await?;
+        failure(within(run.result()).await);
+        let dead = runtime.dead_letters();
+        let changed = Redrive::default()
+            .with_requirement("work")?
+            .with_agent("b")?;
+        let done = dead.redrive_all(&SetAsideFilter::all(), &changed).await?;
+        assert_eq!((done.redriven, done.refused), (1, 0));
+        assert_eq!(until_succeeded(&run).await?, 7 + 2);
+        assert_eq!(run.report().await?.tasks[0].capability, "b/work");
+        runtime.shutdown().await?;
+    }
+    let refused = Redrive::default().with_agent("no name").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_for_an_agent_that_is_not_there_waits_visibly_and_through_a_takeover()
+-> Result<(), Error> {
+    let shared = Shared::new().with_partitions(1);
+    let broken = |_: u64| std::future::ready(Err::<u64, _>(AgentError::permanent("broken")));
+    let worker = shared.runtime().worker_only().agent(agent("work", broken));
+    let worker = worker.start().await?;
+    let first = shared.runtime().start().await?;
+    let run = spent(&first).await?;
+    let dead = first.dead_letters();
+    let letters = all(&first, &SetAsideFilter::all()).await?;
+    let changed = Redrive::default().with_agent("second")?;
+    dead.redrive_as(&letters[0], &changed).await?;
+    while run.state().await?.is_settled() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut events = run.events().await?;
+    loop {
+        let event = within(events.next()).await?.expect("the run goes on");
+        if let RunEventKind::Unserved(info) = event.kind {
+            assert_eq!(info.capability, "second/work");
+            break;
+        }
+    }
+    // Whoever owns it next knows whom it is for.
+    drop(first);
+    let second = shared.runtime().start().await?;
+    let run = second.attach::<u64>(run.id());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!run.state().await?.is_settled());
+    let late = shared
+        .runtime()
+        .worker_only()
+        .agent(named("second", "work@1.0.3", 5));
+    let late = late.start().await?;
+    assert_eq!(within(run.result()).await?, 7 + 5);
+    for runtime in [late, worker, second] {
+        runtime.shutdown().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_for_an_agent_that_never_comes_fails_at_its_deadline_and_says_whom_it_lacked()
+-> Result<(), Error> {
+    let runtime = Runtime::builder()
+        .agent(agent("work", work))
+        .start()
+        .await?;
+    let mut plan = Plan::builder();
+    let task = plan.task("task", &WORK, 7);
+    plan.configure(&task, |task| task.deadline(Duration::from_secs(60)));
+    let run = runtime.submit_plan::<u64>(plan.output(task)?).await?;
+    failure(within(run.result()).await);
+    let changed = Redrive::default().with_agent("nobody")?;
+    let chosen = SetAsideFilter::tasks();
+    let dead = runtime.dead_letters();
+    assert_eq!(dead.redrive_all(&chosen, &changed).await?.redriven, 1);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let failed = failure(within(run.result()).await);
+    assert_eq!(failed.kind, FailureKind::Unserved);
+    assert!(failed.message.contains("`nobody/work`"), "{failed}");
+    // From there it goes back to everybody who offers it.
+    let changed = Redrive::default()
+        .with_requirement("work")?
+        .with_input(&8_u64)?;
+    assert_eq!(dead.redrive_all(&chosen, &changed).await?.redriven, 1);
+    assert_eq!(until_succeeded(&run).await?, 8);
+    runtime.shutdown().await
 }

@@ -8,7 +8,7 @@ use coditect_dag::{Class, Event, Expansion, Join, LossReason, TaskId, TaskSpec};
 
 use super::super::scope::Scope;
 use super::explain::decode_failure;
-use super::{Holder, Intern, RunMachine};
+use super::{Holder, Intern, RunMachine, classes_of};
 use crate::aggregate::AggregatorCatalogue;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::{PatchSpec, PreparedPlan};
@@ -180,7 +180,7 @@ impl RunMachine {
         let plan = PreparedPlan::from_json(plan).map_err(|error| invalid(&error))?;
         let plan = Arc::new(plan);
         let priority = self.priority;
-        let classes: Vec<Class> = plan.requirements().iter().map(intern).collect();
+        let classes = classes_of(&plan, intern);
         let expansion = Expansion::new(
             plan.graph(),
             |id, ()| schedule(&plan, &classes, priority, id),
@@ -237,11 +237,13 @@ impl RunMachine {
             RecordKind::Redriven { task, input } => {
                 self.open_again(*task, record.at);
                 self.note_redriven(*task);
+                self.unclear.remove(task);
                 self.by_person.insert(*task);
                 if let Some(input) = input {
                     self.inputs.insert(*task, input.clone());
                 }
             }
+            RecordKind::Retried => self.unclear.clear(),
             RecordKind::Waiting { task, .. } => {
                 self.waiting.insert(*task, record.at);
             }
@@ -283,6 +285,9 @@ impl RunMachine {
         | Event::Expanded { task, .. } = event
         {
             self.unpark(*task);
+            if !self.claims.is_empty() {
+                self.claims.remove(task);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ impl RunMachine {
                 FailureKind::Unserved,
                 format!(
                     "no agent offers `{}`, and the deadline has passed",
-                    self.requirement(task)
+                    self.wanted(task)
                 ),
             );
         }
@@ -22,6 +22,14 @@ impl RunMachine {
             let text = "the deadline passed, and nobody has said what became of it";
             let mut failure = Failure::new(FailureKind::OutcomeUnknown, text);
             failure.chain.push(parked.reason.to_string());
+            return failure;
+        }
+        if let Some(holder) = self.grantee(task, self.scheduler.attempt(task)) {
+            let text = "the deadline passed after it had begun, and nobody knows what became of it";
+            let mut failure = Failure::new(FailureKind::OutcomeUnknown, text);
+            failure
+                .chain
+                .push(format!("{} had begun it", holder.incarnation));
             return failure;
         }
         let state = self.scheduler.state(task).unwrap_or(TaskState::Pending);
@@ -51,7 +59,7 @@ impl RunMachine {
                 FailureKind::Unserved,
                 format!(
                     "the run's deadline passed, and no agent offers `{}`",
-                    self.requirement(task)
+                    self.wanted(task)
                 ),
             )
             .with_task(self.path(task));

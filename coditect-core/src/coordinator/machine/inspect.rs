@@ -42,12 +42,20 @@ impl RunMachine {
 
     pub(crate) fn requirement(&self, task: TaskId) -> &Requirement {
         if !self.aims.is_empty()
-            && let Some((requirement, _)) = self.aims.get(&task)
+            && let Some((aim, _)) = self.aims.get(&task)
         {
-            return requirement;
+            return &aim.requirement;
         }
         let scope = self.scope(task);
         scope.plan.requirement(scope.spec(task))
+    }
+
+    /// Whom a task is for, for people to read: a requirement, and the agent where only one may do it.
+    pub(crate) fn wanted(&self, task: TaskId) -> String {
+        match self.aims.get(&task) {
+            Some((aim, _)) => aim.to_string(),
+            None => self.requirement(task).to_string(),
+        }
     }
 
     /// The input of a task, made of the outputs of its upstreams.

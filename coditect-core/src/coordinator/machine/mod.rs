@@ -20,7 +20,7 @@ use coditect_dag::journal::{Record, RecordKind, RunState};
 use coditect_dag::{
     Action, Applied, Attempt, Cause, Class, Event, Options, Scheduler, TaskId, TaskState, Timestamp,
 };
-use coditect_registry::Requirement;
+use coditect_registry::{AgentId, Requirement};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::event::schedule;
@@ -33,6 +33,7 @@ pub(crate) use self::wait::approval_signal;
 use super::outputs::Outputs;
 use super::scope::{Conclusion, Scope};
 use crate::aggregate::AggregatorCatalogue;
+use crate::aim::Aim;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::{FailurePolicy, PreparedPlan};
 use crate::run::RunTerms;
@@ -46,8 +47,8 @@ pub(crate) enum Effect {
     Enough(Option<TaskId>),
 }
 
-/// Gives a requirement the number under which its tasks queue.
-pub(crate) type Intern<'a> = &'a mut dyn FnMut(&Requirement) -> Class;
+/// Gives a requirement, or that of one agent alone, the number under which its tasks queue.
+pub(crate) type Intern<'a> = &'a mut dyn FnMut(&Requirement, Option<&AgentId>) -> Class;
 
 /// The process that has claimed an attempt.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ pub(crate) struct RunMachine {
     /// What tasks are given that is not what their plan says.
     inputs: FxHashMap<TaskId, Bytes>,
     /// Whom tasks are to be done by that are not to be done by whom their plan says.
-    aims: FxHashMap<TaskId, (Requirement, Class)>,
+    aims: FxHashMap<TaskId, (Aim, Class)>,
     /// Tasks that were set aside, and put back.
     redriven: FxHashMap<TaskId, Redriven>,
     /// What signals have brought, by their names.
@@ -104,6 +105,8 @@ pub(crate) struct RunMachine {
     /// Tasks of which nobody knows what became.
     parked: FxHashMap<TaskId, Parked>,
     times_parked: FxHashMap<TaskId, u32>,
+    /// Tasks that were cancelled while nobody knew what became of an attempt that must not be begun twice.
+    unclear: FxHashSet<TaskId>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
     /// How many patches have changed the graph.
@@ -123,7 +126,7 @@ impl RunMachine {
         catalogue: Option<&AggregatorCatalogue>,
     ) -> Result<Self, Failure> {
         let priority = terms.priority;
-        let classes: Vec<Class> = plan.requirements().iter().map(intern).collect();
+        let classes = classes_of(&plan, intern);
         let options = Options::default()
             .with_policy(plan.spec().policy)
             .with_limits(terms.limits.to_scheduler());
@@ -161,6 +164,7 @@ impl RunMachine {
             waiting: FxHashMap::default(),
             parked: FxHashMap::default(),
             times_parked: FxHashMap::default(),
+            unclear: FxHashSet::default(),
             by_person: FxHashSet::default(),
             revision: 0,
             patches: FxHashMap::default(),
@@ -223,6 +227,7 @@ impl RunMachine {
                 if !self.waiting.is_empty() {
                     self.waiting.remove(&task);
                 }
+                self.note_unclear(task, state);
                 self.unpark(task);
                 if let Cause::FailFast(_) = cause {
                     let scope = self.scope_index(task);
@@ -281,4 +286,12 @@ impl RunMachine {
         }
         self.actions = actions;
     }
+}
+
+/// The queues in which the tasks of a plan wait.
+fn classes_of(plan: &PreparedPlan, intern: Intern<'_>) -> Vec<Class> {
+    let requirements = plan.requirements().iter();
+    requirements
+        .map(|requirement| intern(requirement, None))
+        .collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coditect_dag::journal::RecordKind;
-use coditect_dag::{Attempt, TaskId, Timestamp};
+use coditect_dag::{Attempt, TaskId, TaskState, Timestamp};
 
 use super::super::record::encode_failure;
 use super::{Holder, RunMachine};
@@ -136,7 +136,24 @@ impl RunMachine {
         if self.is_current(task, attempt) {
             let reason = Arc::clone(reason);
             self.parked.insert(task, Parked { since, reason });
+            self.unclear.remove(&task);
             *self.times_parked.entry(task).or_default() += 1;
+        }
+    }
+
+    /// Says whether a task was cancelled before anybody knew what became of it, so that it is not for those who opened it
+    /// again with others to have it begun again.
+    pub(crate) fn is_unclear(&self, task: TaskId) -> bool {
+        self.unclear.contains(&task)
+    }
+
+    /// Notes how a task ended: cancelled, it may have begun what must not be begun twice.
+    pub(super) fn note_unclear(&mut self, task: TaskId, state: TaskState) {
+        if state == TaskState::Cancelled
+            && (self.parked.contains_key(&task)
+                || self.is_granted(task, self.scheduler.attempt(task)))
+        {
+            self.unclear.insert(task);
         }
     }
 

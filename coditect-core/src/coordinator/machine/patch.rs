@@ -59,7 +59,7 @@ impl RunMachine {
         let base = self.base(scope);
         let index = self.patched_scope(scope)?;
         let spec = PatchSpec::resolve(patch, &self.scopes[index].plan, base)?;
-        self.fit(&spec, &mut |_| Class(0))?;
+        self.fit(&spec, &mut |_, _| Class(0))?;
         Ok(spec)
     }
 
@@ -148,7 +148,7 @@ impl RunMachine {
         let plan = spec.applied_to(&scope.plan)?;
         let mut classes = scope.classes.clone();
         let new = plan.requirements().iter().skip(classes.len());
-        classes.extend(new.map(intern));
+        classes.extend(new.map(|requirement| intern(requirement, None)));
         let mut fitting = Fitting {
             index,
             graph: GraphPatch::new(spec.base.scope),

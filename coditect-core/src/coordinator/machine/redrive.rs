@@ -2,10 +2,9 @@
 
 use coditect_dag::{Attempt, Event, TaskId, TaskState, Timestamp};
 
-use coditect_registry::Requirement;
-
 use super::super::redrive::mark_of;
 use super::{Intern, RunMachine};
+use crate::aim::Aim;
 
 /// What is known of the redrives of a task.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,11 +96,11 @@ impl RunMachine {
 
     /// Lets a task be done by others than its plan says. What cannot be read changes nothing: whoever asked had made sure.
     pub(super) fn aim(&mut self, task: TaskId, to: &str, intern: Intern<'_>) {
-        let Ok(requirement) = to.parse::<Requirement>() else {
+        let Ok(aim) = to.parse::<Aim>() else {
             return;
         };
-        let class = intern(&requirement);
+        let class = intern(&aim.requirement, aim.agent.as_ref());
         self.scheduler.reclass(task, class);
-        self.aims.insert(task, (requirement, class));
+        self.aims.insert(task, (aim, class));
     }
 }

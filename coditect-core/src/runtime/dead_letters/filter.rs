@@ -190,6 +190,11 @@ impl SetAsideFilter {
         }
     }
 
+    /// Says whether only what was set aside for this reason is chosen.
+    pub(super) fn names(&self, reason: &str) -> bool {
+        self.reason.as_deref() == Some(reason)
+    }
+
     /// Says whether a letter is chosen.
     pub(super) fn matches(&self, letter: &SetAside) -> bool {
         let by = letter.by();

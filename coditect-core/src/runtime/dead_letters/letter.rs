@@ -11,6 +11,7 @@ use coditect_telemetry::TraceContext;
 
 use crate::agent::Performer;
 use crate::error::CAUSED_BY;
+use crate::failure::FailureKind;
 use crate::run::FailedTask;
 use crate::wire::{self, Outcome, TaskMessage};
 
@@ -167,6 +168,11 @@ impl SetAside {
     #[must_use]
     pub const fn reason_name(&self) -> &'static str {
         self.reason_name
+    }
+
+    /// Says whether it may have had an effect that must not be had twice.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.reason_name == FailureKind::OutcomeUnknown.name()
     }
 
     /// Why it was set aside, in the words of the agent, or of whoever rejected it.

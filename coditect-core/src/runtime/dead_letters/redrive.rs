@@ -1,7 +1,9 @@
 //! Putting back what was set aside: one letter or many, as it was or changed.
 
-use coditect_bus::{ContentType, DeadLetter, DeadLetterFilter, Destination, Envelope, Page};
-use coditect_registry::Requirement;
+use coditect_bus::{
+    ContentType, DeadLetter, DeadLetterFilter, Destination, Envelope, Page, QueueName,
+};
+use coditect_registry::{AgentId, Requirement, Standing};
 use rustc_hash::FxHashSet;
 use serde::Serialize;
 
@@ -28,6 +30,7 @@ use crate::wire;
 pub struct Redrive {
     input: Option<bytes::Bytes>,
     requirement: Option<Requirement>,
+    agent: Option<AgentId>,
 }
 
 /// What became of many letters that were to be put back.
@@ -36,8 +39,8 @@ pub struct Redrive {
 pub struct Redriven {
     /// How many were put back.
     pub redriven: u64,
-    /// How many were chosen and could not be: attempts and outcomes, tasks whose run has succeeded without them, and what
-    /// somebody else has put back.
+    /// How many were chosen and could not be: attempts and outcomes, tasks whose run has succeeded without them, what
+    /// somebody else has put back, and irreversible tasks of which nobody knows what became, unless the filter named that.
     pub refused: u64,
 }
 
@@ -66,8 +69,44 @@ impl Redrive {
         Ok(self)
     }
 
+    /// Gives it to this agent alone, by the name of its card, whichever start of it.
+    ///
+    /// The agent has to offer what was required, or what [`with_requirement`](Self::with_requirement) says. As long as it does
+    /// not, or is not there, a task waits, visibly unserved, until its deadline, and a request in its queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for what is no name of one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// use coditect_core::{Redrive, SetAsideFilter};
+    ///
+    /// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+    /// // What the one writer could not do, the other is to try.
+    /// let spent = SetAsideFilter::tasks().with_agent("writer")?;
+    /// let elsewhere = Redrive::default().with_agent("second-writer")?;
+    /// runtime.dead_letters().redrive_all(&spent, &elsewhere).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_agent(mut self, agent: &str) -> Result<Self, Error> {
+        let id = AgentId::new(agent).map_err(|error| {
+            Error::invalid(format!("`{agent}` is no name for an agent")).with_source(error)
+        })?;
+        self.agent = Some(id);
+        Ok(self)
+    }
+
     fn changes_nothing(&self) -> bool {
-        self.input.is_none() && self.requirement.is_none()
+        self.input.is_none() && !self.changes_agents()
+    }
+
+    /// Says whether others may do it than before.
+    const fn changes_agents(&self) -> bool {
+        self.requirement.is_some() || self.agent.is_some()
     }
 
     /// Makes another message of one, which names where it comes from.
@@ -80,6 +119,13 @@ impl Redrive {
             .with_header(wire::REDRIVEN_FROM, envelope.id().to_string());
         if let Some(requirement) = &self.requirement {
             changed = changed.with_header(wire::REQUIREMENT, requirement.to_string());
+        }
+        if self.changes_agents() {
+            // Whom it was for before does not count any more.
+            changed.headers_mut().remove(wire::AGENT);
+        }
+        if let Some(agent) = &self.agent {
+            changed = changed.with_header(wire::AGENT, agent.to_string());
         }
         if let Some(to) = envelope.reply_to() {
             changed = changed.with_reply_to(to.clone());
@@ -111,12 +157,12 @@ impl DeadLetters {
         self.redrive_as(letter, &Redrive::default()).await
     }
 
-    /// Puts something back with another input, or to other agents.
+    /// Puts something back with another input, to other agents, or to one agent alone.
     ///
     /// # Errors
     ///
     /// As [`redrive`](Self::redrive), and [`ErrorKind::Invalid`] for an input of a task with more than 64 KiB, and for another
-    /// requirement of a message that is no request.
+    /// requirement or agent of a message that is no request.
     ///
     /// # Cancel safety
     ///
@@ -126,10 +172,8 @@ impl DeadLetters {
             SetAsideKind::Task { run, path, attempt } => {
                 let handle: RunHandle<()> = self.runtime.attach(*run);
                 let input = redrive.input.clone();
-                let to = redrive.requirement.as_ref();
-                let to = to.map(|requirement| requirement.to_string().into());
-                let redriven = handle.redrive_attempt(path, Some(*attempt), input, to).await;
-                redriven.map(drop)
+                let to = (redrive.requirement.clone(), redrive.agent.clone());
+                handle.redrive_attempt(path, Some(*attempt), input, to).await
             }
             SetAsideKind::Attempt { run, key, .. } => Err(Error::invalid(format!(
                 "an attempt that has ended is not put back: redrive the task `{key}` of run {run}, if it has failed"
@@ -137,7 +181,7 @@ impl DeadLetters {
             SetAsideKind::Outcome { .. } => Err(Error::invalid(
                 "what a worker told is not put back: redrive the task, if it has failed",
             )),
-            SetAsideKind::Message if redrive.requirement.is_some() => Err(Error::invalid(
+            SetAsideKind::Message if redrive.changes_agents() => Err(Error::invalid(
                 "a message that is no request has no agents to be given to",
             )),
             SetAsideKind::Request | SetAsideKind::Message => match letter.letter() {
@@ -152,6 +196,9 @@ impl DeadLetters {
     }
 
     /// Puts everything back that a filter chooses, each once.
+    ///
+    /// What must not be done twice and may have been done is put back only where the filter names its
+    /// [reason](SetAsideFilter::with_reason), `outcome_unknown`: whoever asks for that has looked.
     ///
     /// # Errors
     ///
@@ -176,6 +223,10 @@ impl DeadLetters {
             for letter in &page.letters {
                 let origin = letter.redriven_from().is_some_and(|id| seen.contains(id));
                 if origin || !seen.insert(letter.id()) {
+                    continue;
+                }
+                if letter.is_unclear() && !filter.names(letter.reason_name()) {
+                    refused += 1;
                     continue;
                 }
                 match self.redrive_as(letter, redrive).await {
@@ -215,9 +266,9 @@ impl DeadLetters {
         if there.letters.is_empty() {
             return Err(missing());
         }
-        let to = match &redrive.requirement {
-            Some(requirement) => wire::expected_queue(requirement)?,
-            None => queue.clone(),
+        let to = match redrive.changes_agents() {
+            true => self.queue_for(redrive, envelope)?,
+            false => queue.clone(),
         };
         bus.publish(&Destination::Queue(to), redrive.change(envelope))
             .await
@@ -225,6 +276,32 @@ impl DeadLetters {
         // Only now: it is there twice rather than not at all.
         bus.purge_dead_letters(queue, &one).await?;
         Ok(())
+    }
+}
+
+impl DeadLetters {
+    /// Where those look that are to have a request from now on.
+    fn queue_for(&self, redrive: &Redrive, envelope: &Envelope) -> Result<QueueName, Error> {
+        let requirement = match &redrive.requirement {
+            Some(requirement) => requirement.clone(),
+            None => wire::requirement_of(envelope)?.ok_or_else(|| {
+                Error::invalid("the request does not say what it requires, of whichever agent")
+            })?,
+        };
+        let records = self.runtime.inner.view.records();
+        let meant = records.iter().filter(|record| {
+            let agent = redrive.agent.as_ref();
+            record.standing() <= Standing::Degraded
+                && agent.is_none_or(|agent| record.agent() == agent)
+        });
+        let offered = meant.flat_map(|record| record.capabilities.iter());
+        let highest = offered
+            .filter(|capability| requirement.matches(capability))
+            .max_by(|a, b| a.version.cmp(&b.version));
+        match highest {
+            Some(capability) => wire::queue_of(capability),
+            None => wire::expected_queue(&requirement),
+        }
     }
 }
 
