@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use coditect_dag::RunId;
-use coditect_dag::journal::{Command, RunState, RunSummary, Seq, Settlement};
+use coditect_dag::journal::{Command, RunState, RunSummary, Seq, Settlement, Watch};
 use serde::de::DeserializeOwned;
 
 use super::event::{EventStream, not_found, unfinished};
@@ -108,23 +108,40 @@ impl<O> RunHandle<O> {
     ///
     /// Dropping the future changes nothing.
     pub async fn settled(&self) -> Result<RunSummary, Error> {
-        let mut watch = self.ports.journal.watch(self.run).await?;
+        let mut watched: Option<(RunState, Watch)> = None;
         loop {
             let ended = self.ports.has_ended();
             let summary = self.summary().await?;
             let beyond = self.beyond.load(Ordering::Acquire);
-            if summary.state.is_settled() && summary.last.get() > beyond {
+            let state = summary.state;
+            if state.is_settled() && summary.last.get() > beyond {
                 return Ok(summary);
             }
             if ended {
                 return Err(unfinished(self.run));
             }
+            let Some((_, watch)) = watched.as_mut().filter(|(known, _)| *known == state) else {
+                // Read again once it is watched: it may have changed in between.
+                watched = Some((state, self.watch_beyond(state).await?));
+                continue;
+            };
             tokio::select! {
                 biased;
                 () = watch.changed() => {}
                 () = self.ports.ended() => {}
             }
         }
+    }
+
+    /// Watches for the run to leave a state; where that is an end that does not count, for everything, since the run may be
+    /// opened and end so again at one stroke.
+    async fn watch_beyond(&self, state: RunState) -> Result<Watch, Error> {
+        let journal = &self.ports.journal;
+        Ok(if state.is_settled() {
+            journal.watch(self.run).await?
+        } else {
+            journal.watch_while(self.run, state).await?
+        })
     }
 
     /// Follows what happens in the run, from its beginning.

@@ -109,7 +109,8 @@ impl Worker {
             if let Err(returned) = job.outcomes.send(outcome).await {
                 let wanted = !given_up || job.is_granted;
                 let tell = worker.tell_next_owner(job.owner, returned.0, wanted, given_up);
-                tell.await;
+                // It is rare, and larger than all the rest, which is moved with every task.
+                Box::pin(tell).await;
             }
             drop(claim);
         });

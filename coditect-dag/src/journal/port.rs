@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
-    Roster, RunFilter, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    Roster, RunFilter, RunLog, RunState, RunSummary, Seq, Submission, Submitted, Watch,
 };
 use crate::{RunId, TaskId};
 
@@ -59,7 +59,8 @@ use crate::{RunId, TaskId};
 /// - **R19** Events come in order and without gaps but for those that it reports as skipped, at the
 ///   beginning.
 /// - **R20** Every change of a run is hinted to each watch that began before it, and every arrival in an
-///   inbox to those of the partition. A run may be watched before it is submitted.
+///   inbox to those of the partition. A run may be watched before it is submitted. A watch of a state may leave out all
+///   changes but that the run leaves it.
 ///
 /// *Moving*
 ///
@@ -173,6 +174,23 @@ pub trait RunJournal: Send + Sync + 'static {
     ///
     /// Dropping the future leaves nothing behind.
     async fn watch(&self, run: RunId) -> Result<Watch, Error>;
+
+    /// Watches for a run to leave a state in which it was seen.
+    ///
+    /// Who waits for the end of a run need not be woken by each of its tasks. Watch, then read: what left the
+    /// state before is not hinted at. Where nothing cheaper is known this is a [`watch`](Self::watch).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    async fn watch_while(&self, run: RunId, state: RunState) -> Result<Watch, Error> {
+        let _ = state;
+        self.watch(run).await
+    }
 
     /// Claims a partition for a span of time, unless it has an owner.
     ///

@@ -134,6 +134,33 @@ pub async fn r20_a_run_may_be_watched_before_it_is_submitted(subject: Subject) {
     }
 }
 
+/// Who watches a state learns that the run left it, whichever process writes that, and need not be told of more.
+pub async fn r20_watches_of_a_state_see_it_left(subject: Subject) {
+    let run = subject.accept().await;
+    let seen = async || {
+        let run = subject.other.run(run).await.expect("a run is read");
+        run.expect("it is known").state
+    };
+    let lease = subject.own(run).await;
+    let way = [
+        (RunState::Submitted, RecordKind::Started),
+        (RunState::Running, settled("x")),
+    ];
+    for (state, record) in way {
+        assert_eq!(seen().await, state);
+        let watch = subject.other.watch_while(run, state).await;
+        let mut watch = watch.expect("the state is watched");
+        subject
+            .append(&lease, run, [record])
+            .await
+            .expect("the owner writes");
+        while seen().await == state {
+            watch.changed().await;
+        }
+    }
+    assert_eq!(seen().await, RunState::Succeeded);
+}
+
 /// Who watches an inbox learns of submissions and commands, whatever process they come from.
 pub async fn r20_watches_see_arrivals_in_the_inbox(subject: Subject) {
     let wanted = submission();

@@ -218,6 +218,7 @@ macro_rules! journal_conformance {
             r19_events_have_no_gaps
             r19_events_behind_a_snapshot_are_kept_or_counted
             r20_watches_see_a_run_settle
+            r20_watches_of_a_state_see_it_left
             r20_a_run_may_be_watched_before_it_is_submitted
             r20_watches_see_arrivals_in_the_inbox
             r21_an_imported_run_is_the_one_it_was

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::StoreJournal;
 use crate::journal::{
     Batch, Command, Error, EventPage, InboxEntry, Partition, PartitionCount, PartitionLease,
-    Roster, RunFilter, RunJournal, RunLog, RunSummary, Seq, Submission, Submitted, Watch,
+    Roster, RunFilter, RunJournal, RunLog, RunState, RunSummary, Seq, Submission, Submitted, Watch,
 };
 use crate::{RunId, TaskId};
 
@@ -48,6 +48,10 @@ impl RunJournal for StoreJournal {
 
     async fn watch(&self, run: RunId) -> Result<Watch, Error> {
         self.watch_run(run).await
+    }
+
+    async fn watch_while(&self, run: RunId, state: RunState) -> Result<Watch, Error> {
+        self.watch_state(run, state).await
     }
 
     async fn claim(

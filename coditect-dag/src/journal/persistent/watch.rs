@@ -11,8 +11,9 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::StoreJournal;
+use super::key::entry_of;
 use crate::RunId;
-use crate::journal::{Error, Hint, Partition, Watch};
+use crate::journal::{Error, Hint, Partition, RunState, Watch};
 
 /// The first and the longest wait before a watch that broke off is registered again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -48,6 +49,14 @@ impl StoreJournal {
         let watched = self.watched.begin(run);
         // Written by the submission and by every append that touches the run.
         let (watch, handle) = follow(Arc::clone(&self.store), self.keys.head(run)).await?;
+        Ok(watch.with_guard((watched, handle)))
+    }
+
+    pub(super) async fn watch_state(&self, run: RunId, state: RunState) -> Result<Watch, Error> {
+        let watched = self.watched.begin(run);
+        // Written when a run comes into a state and cleared when it leaves it, by whoever appends.
+        let key = entry_of(&self.keys.in_state(state), run);
+        let (watch, handle) = follow(Arc::clone(&self.store), key).await?;
         Ok(watch.with_guard((watched, handle)))
     }
 
