@@ -54,7 +54,7 @@ mod tests {
             assert_eq!(aim.to_string(), text);
             assert_eq!(aim.agent.is_some(), text.starts_with("ann/"));
         }
-        for text in ["", "/work", "ann/", "a b/work", "ann/work@x"] {
+        for text in ["", "/work", "ann/", "a b/work", "ann/work@old"] {
             assert!(text.parse::<Aim>().is_err(), "{text}");
         }
     }
