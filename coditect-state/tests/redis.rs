@@ -142,6 +142,33 @@ async fn a_commit_whose_answer_is_lost_is_said_to_be_unknown() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn those_who_wait_for_a_connection_that_fails_do_not_wait_for_another_each() -> Result<()> {
+    let Some(server) = required(Redis::shared()).await else {
+        return Ok(());
+    };
+    let relay = Relay::start(server.place()).await.unwrap();
+    let store = RedisStore::builder(server.url_through(relay.addr()))
+        .with_namespace(Redis::namespace())
+        .with_response_timeout(Duration::from_millis(200))
+        .with_connect_timeout(Duration::from_millis(400))
+        .connect()
+        .await?;
+    relay.stall();
+    let read = async || store.begin().await?.get(b"key").await;
+    read().await.expect_err("nobody answers");
+    let before = relay.accepted();
+    let asked = futures::future::join_all((0..16).map(|_| read()));
+    for answer in asked.await {
+        let error = answer.expect_err("nobody answers");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(relay.accepted() - before, 1);
+    relay.resume();
+    read().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_forgot_the_script_is_told_again() -> Result<()> {
     let Some(server) = required(Redis::private(&[])).await else {

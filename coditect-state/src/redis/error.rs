@@ -6,7 +6,7 @@ use thiserror::Error as ThisError;
 use crate::error::{Error, ErrorKind};
 
 /// Is what the driver or the server has to say.
-#[derive(Debug, ThisError)]
+#[derive(Clone, Debug, ThisError)]
 pub(super) enum Fault {
     #[error("{}", connect_words(at, source))]
     Connect { at: String, source: RedisError },

@@ -36,6 +36,9 @@ struct State {
     connection: Option<MultiplexedConnection>,
     /// Grows with each connection. What was read over one is not judged over another: it may lead to another server.
     generation: u64,
+    /// How often connecting has failed, and why it did last.
+    failures: u64,
+    failed: Option<Fault>,
 }
 
 impl Link {
@@ -132,17 +135,41 @@ impl Link {
         if let Some(connected) = self.connected() {
             return Ok(connected);
         }
+        let failures = self.state.lock().failures;
         // Never closed, so there always comes a turn.
         let _turn = self.connecting.acquire().await;
         if let Some(connected) = self.connected() {
             return Ok(connected);
         }
+        // What failed while this one waited has failed for it too: in a row, each would wait for all before it.
+        let failed = {
+            let state = self.state.lock();
+            state.failed.clone().filter(|_| state.failures > failures)
+        };
+        if let Some(fault) = failed {
+            return Err(fault);
+        }
+        let opened = self.open_attached().await;
+        let mut state = self.state.lock();
+        match opened {
+            Ok(connection) => {
+                state.generation += 1;
+                state.failed = None;
+                state.connection = Some(connection.clone());
+                Ok((state.generation, connection))
+            }
+            Err(fault) => {
+                state.failures += 1;
+                state.failed = Some(fault.clone());
+                Err(fault)
+            }
+        }
+    }
+
+    async fn open_attached(&self) -> Result<MultiplexedConnection, Fault> {
         let mut connection = self.open(Duration::ZERO).await?;
         self.attach(&mut connection).await?;
-        let mut state = self.state.lock();
-        state.generation += 1;
-        state.connection = Some(connection.clone());
-        Ok((state.generation, connection))
+        Ok(connection)
     }
 
     fn connected(&self) -> Option<(u64, MultiplexedConnection)> {
