@@ -78,6 +78,7 @@ mod coordinator;
 mod effect;
 mod error;
 mod failure;
+pub mod guard;
 mod orchestrator;
 mod plan;
 mod ports;

@@ -21,6 +21,8 @@ pub(crate) struct Ports {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) journal: Arc<dyn RunJournal>,
     pub(crate) store: Arc<dyn StateStore>,
+    /// The same store for what agents keep in it.
+    pub(crate) for_agents: Arc<dyn StateStore>,
     pub(crate) clock: Clock,
     /// By which schedules go.
     pub(crate) calendar: Arc<CalendarClock>,

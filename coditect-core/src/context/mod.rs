@@ -293,7 +293,7 @@ impl TaskContext {
     pub fn blackboard(&self) -> Result<Blackboard, AgentError> {
         let run = self.run_or_error("blackboard")?;
         Ok(Blackboard::new(
-            Arc::clone(&self.inner.services.ports.store),
+            Arc::clone(&self.inner.services.ports.for_agents),
             belonging::blackboard(run),
         ))
     }
@@ -330,7 +330,7 @@ impl TaskContext {
     {
         let run = self.run_or_error("once")?;
         let steps = Steps::new(
-            Arc::clone(&self.inner.services.ports.store),
+            Arc::clone(&self.inner.services.ports.for_agents),
             belonging::steps(run, self.inner.task),
         );
         steps

@@ -25,6 +25,7 @@ use crate::chance::Chance;
 use crate::context::{ProgressPublisher, Services};
 use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
+use crate::guard::GuardSet;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::quarantine::Quarantines;
@@ -275,26 +276,31 @@ impl RuntimeBuilder {
         let held = self.resilience.quarantines()?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
-        let ((journal, store), private) = self
-            .state
-            .unwrap_or_else(|| "memory:".into())
-            .open(StateTerms {
-                partitions,
-                retention: self.retention,
-            })
-            .await?;
+        let (mut guarded, policies) = (GuardSet::default(), &self.resilience.guards);
+        let terms = StateTerms {
+            partitions,
+            retention: self.retention,
+        };
+        let state = self.state.unwrap_or_else(|| "memory:".into());
+        let guard = |store| guarded.state(store, policies, self.chance.randomness());
+        let ((journal, store), private) = state.open(terms, guard).await?;
         let bus = self.bus.unwrap_or_else(|| "memory:".into());
         let bus = bus.open(settings.max_payload).await?;
+        let bus = guarded.bus(bus, policies, self.chance.randomness());
         let longest = bus.capabilities().max_hold;
         let claim_after = settings.claim_after.or(longest.map(|longest| longest / 2));
         let registry = self.registry.unwrap_or_else(|| "memory:".into());
+        let registry = registry.open().await?;
+        let randomness = self.chance.randomness();
+        let registry = guarded.registry(registry, private_registry, policies, randomness);
         let lease = settings.agent_lease;
         let ports = Arc::new(Ports {
             bus,
             claim_after,
             shared_registry: !private_registry,
-            registry: registry.open().await?,
+            registry,
             journal,
+            for_agents: guarded.for_agents(&store),
             store,
             clock: self.chance.clock(),
             calendar: Arc::default(),
@@ -367,6 +373,7 @@ impl RuntimeBuilder {
                 drain: self.drain,
                 owns_bus,
                 follows_queues,
+                guarded,
                 closed: AtomicBool::new(false),
             }),
         })

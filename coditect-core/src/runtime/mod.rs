@@ -5,6 +5,7 @@ mod archive;
 mod builder;
 mod dead_letters;
 mod discovery;
+mod guard;
 mod quarantine;
 mod request;
 mod resilience;
@@ -36,6 +37,7 @@ pub use self::source::{BusSource, RegistrySource, StateSource};
 
 use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
+use crate::guard::GuardSet;
 use crate::plan::{Call, Plan};
 use crate::quarantine::Quarantines;
 use crate::run::{RunHandle, Submit, Submitter};
@@ -86,6 +88,7 @@ struct Inner {
     owns_bus: bool,
     /// Whether agents of other processes show by their queues alone.
     follows_queues: bool,
+    guarded: GuardSet,
     closed: AtomicBool,
 }
 

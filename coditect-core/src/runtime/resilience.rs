@@ -8,6 +8,7 @@ use coditect_resilience::{Breaker, BudgetPolicy, QuarantinePolicy};
 use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guards;
 use crate::redrive::{RedrivePolicy, Redrives};
 use crate::worker::{RateGate, RateLimits};
 
@@ -26,6 +27,8 @@ pub(super) struct Resilience {
     pub(super) quarantines: Vec<(String, Option<QuarantinePolicy>)>,
     /// The same for those that were not named.
     pub(super) quarantine: Option<QuarantinePolicy>,
+    /// What stands before the ports.
+    pub(super) guards: Guards,
 }
 
 impl Resilience {

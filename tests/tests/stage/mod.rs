@@ -73,7 +73,7 @@ impl Gate {
 }
 
 /// Counts.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Count(Arc<AtomicUsize>);
 
 impl Count {

@@ -7,9 +7,7 @@ use coditect_dag::journal::{MemoryConfig, MemoryJournal, PartitionCount};
 #[cfg(any(feature = "embedded", feature = "redis"))]
 use coditect_dag::journal::{StoreJournal, StoreJournalConfig};
 use coditect_registry::Incarnation;
-#[cfg(any(feature = "embedded", feature = "redis"))]
-use coditect_state::StateStore;
-use coditect_state::{MemoryStore, Range};
+use coditect_state::{MemoryStore, Range, StateStore};
 #[cfg(feature = "embedded")]
 use coditect_state::{StateStoreExt, TransactionExt};
 
@@ -19,19 +17,23 @@ use crate::error::Error;
 use crate::ports::{Lifetime, PrivateJournal};
 
 impl StateSource {
-    /// Opens it.
+    /// Opens it, with a guard before the store, and so before a journal that is made on it here.
     pub(in crate::runtime) async fn open(
         &self,
         terms: StateTerms,
+        guard: impl FnOnce(Arc<dyn StateStore>) -> Arc<dyn StateStore> + Send,
     ) -> Result<(StatePorts, Option<PrivateJournal>), Error> {
         let url = match &self.0 {
-            Source::Made(ports) => return Ok((ports.clone(), None)),
+            Source::Made((journal, store)) => {
+                return Ok(((Arc::clone(journal), guard(Arc::clone(store))), None));
+            }
             Source::Url(url) => url,
         };
         match scheme(url) {
             "memory" => {
                 let store = Arc::new(MemoryStore::new());
                 let journal = Arc::new(in_memory(terms, &store));
+                let store = guard(store);
                 let name = Incarnation::fresh().to_string().into();
                 let private = PrivateJournal::new(name, Lifetime::Process);
                 Ok(((journal, store), Some(private)))
@@ -48,13 +50,13 @@ impl StateSource {
                 let name = name_of(&store).await?;
                 // The file is locked, so nobody else is there who could own anything.
                 let config = terms.of_store().with_sole_user();
-                let ports = on(Arc::new(store), config).await?;
+                let ports = on(guard(Arc::new(store)), config).await?;
                 Ok((ports, Some(PrivateJournal::new(name, Lifetime::Store))))
             }
             #[cfg(feature = "redis")]
             "redis" | "rediss" => {
                 let store = coditect_state::RedisStore::connect(url).await?;
-                Ok((on(Arc::new(store), terms.of_store()).await?, None))
+                Ok((on(guard(Arc::new(store)), terms.of_store()).await?, None))
             }
             _ => Err(Self::unknown(url)),
         }
