@@ -6,6 +6,8 @@
 
 mod stage;
 
+#[path = "resilience/adaptive.rs"]
+mod adaptive;
 #[path = "resilience/breaker.rs"]
 mod breaker;
 #[path = "resilience/budget.rs"]

@@ -4,6 +4,8 @@
     reason = "this is test code: a failure is a panic"
 )]
 
+#[path = "resilience_servers/adaptive.rs"]
+mod adaptive;
 #[path = "resilience_servers/guards.rs"]
 mod guards;
 #[path = "resilience_servers/outage.rs"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coditect_registry::Capability;
-use coditect_resilience::{BreakerPolicy, StackPolicy};
+use coditect_resilience::{AdaptivePolicy, BreakerPolicy, StackPolicy};
 use semver::Version;
 use serde_json::Value;
 
@@ -38,6 +38,7 @@ pub struct AgentCard {
     /// Each as `name` or `name@version`; empty stands for the agent's own name.
     capabilities: Vec<String>,
     concurrency: usize,
+    adaptive: Option<AdaptivePolicy>,
     timeout: Option<Duration>,
     breaker: Option<BreakerPolicy>,
     exclusive: bool,
@@ -55,6 +56,7 @@ impl AgentCard {
             description: String::new(),
             capabilities: Vec::new(),
             concurrency: DEFAULT_CONCURRENCY,
+            adaptive: None,
             timeout: None,
             breaker: Some(StackPolicy::agent().breaker),
             exclusive: false,
@@ -96,6 +98,36 @@ impl AgentCard {
     #[must_use]
     pub fn with_concurrency(mut self, tasks: usize) -> Self {
         self.concurrency = tasks.max(1);
+        self.adaptive = None;
+        self
+    }
+
+    /// Lets the runtime find out how many tasks the agent bears at once, between the bounds of the policy, in place of a
+    /// [number](Self::with_concurrency).
+    ///
+    /// It is for an agent whose work is done by something else that gets slower the more is asked of it, such as a model or a
+    /// database that it shares with others. Tasks are measured from their begin to their end: while they are as fast as they
+    /// have been at best, there may be more; when they take longer than the tolerance, or time out, or ask to be
+    /// [retried later](crate::AgentError::retry_after), there may be less. What waits for other agents is not measured, nor what fails
+    /// otherwise. Tasks of one agent should be alike, or the tolerance wide.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use coditect_core::AgentCard;
+    /// use coditect_core::resilience::AdaptivePolicy;
+    ///
+    /// # fn main() -> Result<(), coditect_core::resilience::Error> {
+    /// // Eight at first, never below two nor above 64.
+    /// let card = AgentCard::new("summarize").with_adaptive_concurrency(AdaptivePolicy::new(2, 8, 64)?);
+    /// assert_eq!(card.concurrency(), 64);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn with_adaptive_concurrency(mut self, policy: AdaptivePolicy) -> Self {
+        self.concurrency = policy.max() as usize;
+        self.adaptive = Some(policy);
         self
     }
 
@@ -186,7 +218,7 @@ impl AgentCard {
             .map_or(&self.name, |(name, _)| name)
     }
 
-    /// How many tasks the agent takes at once.
+    /// How many tasks the agent takes at once, at most.
     #[must_use]
     pub const fn concurrency(&self) -> usize {
         self.concurrency
@@ -196,6 +228,10 @@ impl AgentCard {
     #[must_use]
     pub const fn effect(&self) -> EffectClass {
         self.effect
+    }
+
+    pub(crate) const fn adaptive(&self) -> Option<AdaptivePolicy> {
+        self.adaptive
     }
 
     pub(crate) const fn is_exclusive(&self) -> bool {

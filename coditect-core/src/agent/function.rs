@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use coditect_resilience::BreakerPolicy;
+use coditect_resilience::{AdaptivePolicy, BreakerPolicy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -85,6 +85,14 @@ impl<F, Args> FnAgent<F, Args> {
     #[must_use]
     pub fn with_concurrency(mut self, tasks: usize) -> Self {
         self.card = self.card.with_concurrency(tasks);
+        self
+    }
+
+    /// Lets the runtime find out how many tasks the agent bears at once; see
+    /// [`AgentCard::with_adaptive_concurrency`].
+    #[must_use]
+    pub fn with_adaptive_concurrency(mut self, policy: AdaptivePolicy) -> Self {
+        self.card = self.card.with_adaptive_concurrency(policy);
         self
     }
 

@@ -379,11 +379,6 @@ impl TaskContext {
             )
         })
     }
-
-    /// Gives the slot up for good; it is free for another task from now on.
-    pub(crate) fn release_slot(&self) -> Option<Slot> {
-        self.inner.slot.end()
-    }
 }
 
 impl fmt::Debug for TaskContext {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::TaskContext;
 use crate::worker::{Away, Hosted, Slot};
 
 /// The slot in which a handler runs.
@@ -22,6 +23,8 @@ struct State {
     away: Option<Away>,
     /// How many answers the handler waits for.
     waiting: usize,
+    /// It has waited for an answer.
+    has_waited: bool,
     /// The handler has ended; what it spawned may go on, without a slot.
     ended: bool,
 }
@@ -34,6 +37,7 @@ impl HeldSlot {
                 slot: Some(slot),
                 away: None,
                 waiting: 0,
+                has_waited: false,
                 ended: false,
             }),
         }
@@ -44,6 +48,7 @@ impl HeldSlot {
         let left = {
             let mut state = self.state.lock();
             state.waiting += 1;
+            state.has_waited = true;
             if !state.ended && state.away.is_none() {
                 state.away = Some(self.hosted.go_away());
             }
@@ -59,6 +64,11 @@ impl HeldSlot {
         state.ended = true;
         state.away = None;
         state.slot.take()
+    }
+
+    /// Says whether the handler has waited for an answer.
+    pub(super) fn has_waited(&self) -> bool {
+        self.state.lock().has_waited
     }
 
     fn is_wanted(&self) -> bool {
@@ -78,6 +88,18 @@ impl HeldSlot {
             }
         };
         drop(unwanted);
+    }
+}
+
+impl TaskContext {
+    /// Says whether the handler has waited for the answer of another agent.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.inner.slot.has_waited()
+    }
+
+    /// Gives the slot up for good; it is free for another task from now on.
+    pub(crate) fn release_slot(&self) -> Option<Slot> {
+        self.inner.slot.end()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::breaker::Leave;
 use super::hosted::Hosted;
+use super::slots::Load;
 use crate::agent::{AgentError, Answer};
 use crate::context::TaskContext;
 use crate::failure::{Failure, FailureKind, panic_text};
@@ -66,7 +67,7 @@ pub(crate) struct Bounds {
 ///
 /// A handler that ignores cancellation is dropped at the end of the grace, at its next `await`: one
 /// that never awaits cannot be stopped by anybody, and keeps its slot until it returns. Its breaker is told what the attempt
-/// has shown, where it gave its `leave`.
+/// has shown, where it gave its `leave`, and its slots how much the agent bears.
 pub(crate) async fn attempt(
     hosted: &Arc<Hosted>,
     context: &TaskContext,
@@ -74,6 +75,7 @@ pub(crate) async fn attempt(
     bounds: Bounds,
     leave: Option<Leave>,
 ) -> Attempted {
+    let measured = hosted.measure();
     // What a handler holds may panic when the handler is dropped.
     let attempted = AssertUnwindSafe(carry_out(hosted, context, input, bounds))
         .catch_unwind()
@@ -85,7 +87,28 @@ pub(crate) async fn attempt(
     if let Some(leave) = leave {
         leave.settle(&attempted);
     }
+    if let (Some(measured), Some(load)) = (measured, load(context, &attempted)) {
+        hosted.learn(&measured, load);
+    }
     attempted
+}
+
+/// What an attempt has shown of how much its agent bears; none where it shows nothing of that.
+fn load(context: &TaskContext, attempted: &Attempted) -> Option<Load> {
+    match &attempted.ended {
+        // How long others took to answer it says nothing of itself.
+        Ended::Output(_) | Ended::Plan(_) => (!context.has_waited()).then_some(Load::Borne),
+        Ended::Failed { .. } if attempted.was_given_up() => None,
+        Ended::Failed {
+            failure,
+            retry_after,
+            ..
+        } => {
+            let is_overload = failure.kind == FailureKind::Timeout
+                || (failure.kind == FailureKind::Error && retry_after.is_some());
+            is_overload.then_some(Load::Overload)
+        }
+    }
 }
 
 async fn carry_out(

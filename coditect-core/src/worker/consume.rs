@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::breaker::Guard;
-use super::hosted::{Hosted, Offer, Slot};
+use super::hosted::{Hosted, Slot};
+use super::offer::Offer;
 use super::pass_on::give_up_waiting;
 use super::request::request;
 use super::stand_in::{stand_in, subscription};
@@ -64,19 +65,21 @@ pub(super) async fn consume(
 ) {
     let Offer { hosted, capability } = offer;
     let guard = hosted.guard(capability);
-    let mut narrow = false;
-    // As many as it is delivered at once: while there is none, more may wait for what is being settled.
-    let room = hosted.card.concurrency().saturating_add(1);
-    let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
+    let (mut narrow, mut width) = (false, hosted.width());
+    let mut room = room(&hosted, guard, narrow);
     let patience = match worker.services.ports.bus.capabilities().max_hold {
         Some(longest) => PATIENCE.min(longest / 4),
         None => PATIENCE,
     };
     loop {
-        if guard.is_tripped() != narrow {
-            match worker.fetch(&queue, &hosted, guard, !narrow).await {
+        let wanted = (guard.is_tripped(), hosted.width());
+        if wanted != (narrow, width) {
+            match worker.fetch(&queue, &hosted, guard, wanted.0).await {
                 // What waited in the former one goes back to the queue.
-                Ok(other) => (consumer, narrow) = (other, !narrow),
+                Ok(other) => {
+                    (consumer, (narrow, width)) = (other, wanted);
+                    room = self::room(&hosted, guard, narrow);
+                }
                 Err(error) if error.kind() == ErrorKind::Closed => return,
                 Err(error) => {
                     tracing::warn!(
@@ -97,6 +100,7 @@ pub(super) async fn consume(
             biased;
             () = stop.cancelled() => return,
             () = guard.turned(!narrow) => continue,
+            () = hosted.widened(width) => continue,
             () = hosted.has_slot(capability) => {}
             () = tokio::time::sleep(patience) => {
                 // All at once, before the first comes back.
@@ -119,6 +123,7 @@ pub(super) async fn consume(
                     biased;
                     () = stop.cancelled() => return,
                     () = guard.turned(!narrow) => continue,
+                    () = hosted.widened(width) => continue,
                     delivery = consumer.recv() => delivery,
                     never = nothing_waits => never,
                 }
@@ -126,7 +131,7 @@ pub(super) async fn consume(
         };
         let Some(delivery) = delivery else {
             let _idle = hosted.lull(capability).begin();
-            let subscription = width(&queue, &hosted, guard, narrow);
+            let subscription = bounded(&queue, &hosted, guard, narrow);
             match resubscribe(&worker, &queue, subscription, &stop).await {
                 Some(again) => consumer = again,
                 None => return,
@@ -154,12 +159,25 @@ pub(super) async fn consume(
 }
 
 /// As many deliveries as the agent has slots and one, or no more than may probe it.
-fn width(queue: &QueueName, hosted: &Hosted, guard: &Guard, narrow: bool) -> Subscription {
+fn bounded(queue: &QueueName, hosted: &Hosted, guard: &Guard, narrow: bool) -> Subscription {
     let wide = subscription(queue, hosted);
-    match NonZeroUsize::new(guard.probes() as usize) {
+    match probes(guard) {
         Some(probes) if narrow => wide.with_prefetch(probes),
         _ => wide,
     }
+}
+
+/// As many as it is delivered at once: while there is none, more may wait for what is being settled.
+fn room(hosted: &Hosted, guard: &Guard, narrow: bool) -> Arc<Semaphore> {
+    let room = match probes(guard) {
+        Some(probes) if narrow => probes.get(),
+        _ => hosted.width().saturating_add(1),
+    };
+    Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)))
+}
+
+fn probes(guard: &Guard) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(guard.probes() as usize)
 }
 
 impl Worker {
@@ -171,7 +189,7 @@ impl Worker {
         narrow: bool,
     ) -> Result<Consumer, coditect_bus::Error> {
         let bus = &self.services.ports.bus;
-        bus.subscribe(width(queue, hosted, guard, narrow)).await
+        bus.subscribe(bounded(queue, hosted, guard, narrow)).await
     }
 }
 

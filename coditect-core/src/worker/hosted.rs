@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use coditect_bus::QueueName;
 use coditect_registry::{AgentId, Capability, Health, Reason, Requirement};
 use semver::Version;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::board::GuardBoard;
 use super::breaker::{Guard, Leave};
 use super::hungry::Hungry;
 use super::lull::Lull;
 use super::rate::RateGate;
+use super::slots::{Load, Measured, Place, Slots};
 use super::standing::{Reported, Standing};
 use crate::agent::{AgentCard, ErasedAgent, Performer};
 use crate::error::Error;
@@ -26,7 +27,7 @@ pub(crate) struct Hosted {
     pub(crate) standing: Standing,
     /// The queue of this instance alone, where it has one.
     own_queue: OnceLock<QueueName>,
-    free: Arc<Semaphore>,
+    slots: Slots,
     hungry: Arc<Hungry>,
     /// What stands before the calls of each capability, in the same order.
     guards: Vec<Guard>,
@@ -56,9 +57,7 @@ impl Hosted {
             lulls,
             capabilities,
             guards,
-            free: Arc::new(Semaphore::new(
-                card.concurrency().min(Semaphore::MAX_PERMITS),
-            )),
+            slots: Slots::new(card.concurrency(), card.adaptive()),
             hungry,
             standing: Standing::default(),
             own_queue: OnceLock::new(),
@@ -136,7 +135,7 @@ impl Hosted {
 
     /// Says whether a slot is free, and the agent wants work.
     fn is_free(&self) -> bool {
-        self.free.available_permits() > 0 && self.standing.is_open()
+        self.slots.has_free() && self.standing.is_open()
     }
 
     /// Takes over what the agent says of itself.
@@ -199,9 +198,8 @@ impl Hosted {
     }
 
     fn free_slot(self: &Arc<Self>) -> Option<Slot> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Slot {
-            permit: Some(permit),
+            place: Some(self.slots.try_take()?),
             leave: None,
             hosted: Arc::clone(self),
         })
@@ -231,10 +229,8 @@ impl Hosted {
     ///
     /// Dropping the future gives up the place in the queue.
     pub(crate) async fn slot(self: &Arc<Self>) -> Slot {
-        let permit = Arc::clone(&self.free).acquire_owned().await;
         Slot {
-            // The semaphore is never closed.
-            permit: permit.ok(),
+            place: Some(self.slots.take().await),
             leave: None,
             hosted: Arc::clone(self),
         }
@@ -294,10 +290,39 @@ impl Hosted {
         self.pass_wake_on();
     }
 
+    /// How many tasks it takes at once, now.
+    pub(crate) fn limit(&self) -> usize {
+        self.slots.limit()
+    }
+
+    /// How many deliveries are worth fetching at once, for a while.
+    pub(super) fn width(&self) -> usize {
+        self.slots.width()
+    }
+
+    /// Waits until [`width`](Self::width) is another.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn widened(&self, from: usize) {
+        self.slots.widened(from).await;
+    }
+
+    /// Begins to measure a call, where that says something of how much the agent bears.
+    pub(super) fn measure(&self) -> Option<Measured> {
+        self.slots.measure()
+    }
+
+    /// Learns from a call how much the agent bears.
+    pub(super) fn learn(&self, measured: &Measured, load: Load) {
+        if self.slots.learn(measured, load) {
+            self.hungry.feed_all();
+        }
+    }
+
     pub(crate) fn in_use(&self) -> usize {
-        self.card
-            .concurrency()
-            .saturating_sub(self.free.available_permits())
+        self.slots.in_use()
     }
 }
 
@@ -313,7 +338,7 @@ impl fmt::Debug for Hosted {
 /// A right to run one handler of an agent; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     /// Leave for the call that the slot was taken for, where it needs one.
     leave: Option<Leave>,
     hosted: Arc<Hosted>,
@@ -341,7 +366,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.leave.take());
-        drop(self.permit.take());
+        drop(self.place.take());
         self.hosted.feed();
     }
 }
@@ -353,40 +378,5 @@ pub(crate) struct Away(Arc<Hosted>);
 impl Drop for Away {
     fn drop(&mut self) {
         self.0.away.send_modify(|away| *away -= 1);
-    }
-}
-
-/// An agent of this process, and which of its capabilities meets a requirement.
-#[derive(Clone, Debug)]
-pub(crate) struct Offer {
-    pub(crate) hosted: Arc<Hosted>,
-    pub(crate) capability: usize,
-}
-
-impl Offer {
-    pub(super) fn of(hosted: &Arc<Hosted>, requirement: &Requirement) -> Option<Self> {
-        Some(Self {
-            capability: hosted.capability_for(requirement)?,
-            hosted: Arc::clone(hosted),
-        })
-    }
-
-    pub(super) fn version(&self) -> &Version {
-        &self.hosted.capabilities[self.capability].version
-    }
-
-    /// Takes a slot if the agent takes the work at once.
-    pub(crate) fn try_slot(&self) -> Option<Slot> {
-        self.hosted.try_work(self.capability)
-    }
-
-    /// Has `wake` notified once, when the agent may take the work.
-    pub(crate) fn notify_free(&self, wake: &Arc<Notify>) {
-        self.hosted.notify_free(self.capability, wake);
-    }
-
-    /// Says whether its breaker holds calls back now.
-    pub(crate) fn is_held_back(&self) -> bool {
-        self.hosted.guard(self.capability).is_open()
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::hosted::{Hosted, Offer};
+use super::hosted::Hosted;
+use super::offer::Offer;
 
 /// Knows whether the consumers of a capability have nothing to take, though there is a slot.
 #[derive(Debug, Default)]

@@ -78,7 +78,7 @@ fn load(hosted: &Hosted) -> Load {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Load {
         in_flight: number(hosted.in_use()),
-        slots: number(hosted.card.concurrency()),
+        slots: number(hosted.limit()),
     }
 }
 

@@ -12,11 +12,12 @@ use tokio_util::sync::DropGuard;
 
 use super::Worker;
 use super::consume::{RESUBSCRIBE, consume};
-use super::hosted::{Hosted, Offer};
+use super::hosted::Hosted;
+use super::offer::Offer;
 
 /// One delivery more than there are slots, so that the next task is at hand when a slot is free.
 pub(super) fn subscription(queue: &QueueName, hosted: &Hosted) -> Subscription {
-    let prefetch = NonZeroUsize::MIN.saturating_add(hosted.card.concurrency());
+    let prefetch = NonZeroUsize::MIN.saturating_add(hosted.width());
     Subscription::queue(queue.clone()).with_prefetch(prefetch)
 }
 
@@ -28,7 +29,7 @@ pub(super) async fn stand_in(worker: Arc<Worker>, offer: Offer, queue: QueueName
     let mut was_warned = false;
     loop {
         let now = *away.borrow_and_update();
-        let wanted = consumers(now, hosted.card.concurrency());
+        let wanted = consumers(now, hosted.width());
         while extra.len() < wanted {
             let bus = &worker.services.ports.bus;
             let consumer = match bus.subscribe(subscription(&queue, hosted)).await {
