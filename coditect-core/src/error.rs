@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::failure::{Failure, FailureKind};
 
@@ -27,6 +28,8 @@ pub enum ErrorKind {
     /// The bus, the registry, the store or an agent cannot be reached now, or the agent fails and is left alone for a moment:
     /// try again.
     Unavailable,
+    /// More waits than agents do, and nothing was accepted: try again [later](Error::retry_after), or with a higher priority.
+    Overloaded,
     /// The runtime is draining or has shut down: use another one.
     Closed,
 }
@@ -60,6 +63,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     failure: Option<Box<Failure>>,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -69,6 +73,7 @@ impl Error {
             kind,
             message: message.into(),
             failure: None,
+            retry_after: None,
             source: None,
         }
     }
@@ -93,6 +98,13 @@ impl Error {
             false => format!("the graph is at revision {revision}, not at {expected}"),
         };
         Self::new(ErrorKind::Conflict, text)
+    }
+
+    pub(crate) fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(ErrorKind::Overloaded, message)
+        }
     }
 
     pub(crate) fn closed() -> Self {
@@ -131,6 +143,7 @@ impl Error {
             message: format!("the {what} {fate}"),
             source: Some(Box::new(failure.clone())),
             failure: Some(Box::new(failure)),
+            retry_after: None,
         }
     }
 
@@ -143,7 +156,13 @@ impl Error {
     /// Says whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Unavailable)
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Overloaded)
+    }
+
+    /// After which span to try again, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Why the run ended without a result, where that is what the error tells.

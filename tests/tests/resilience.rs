@@ -22,3 +22,5 @@ mod rate;
 mod redrive;
 #[path = "resilience/set_aside.rs"]
 mod set_aside;
+#[path = "resilience/shed.rs"]
+mod shed;

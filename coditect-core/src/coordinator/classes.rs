@@ -97,6 +97,12 @@ impl Classes {
         &self.classes[class.0 as usize]
     }
 
+    /// How many runs have tasks ready that nobody has taken, each as often as it waits for a capability and at a priority.
+    pub(super) fn waiting(&self) -> usize {
+        let classes = self.classes.iter();
+        classes.map(|class| class.ready.waiting()).sum()
+    }
+
     pub(super) fn get_mut(&mut self, class: Class) -> &mut ClassState {
         &mut self.classes[class.0 as usize]
     }

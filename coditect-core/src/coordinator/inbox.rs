@@ -48,6 +48,7 @@ impl Owner {
 
     fn submitted(&mut self, submission: &Arc<Submission>) {
         let run = submission.run;
+        self.backlog.taken_up(run);
         if self.runs.contains_key(&run) {
             return;
         }

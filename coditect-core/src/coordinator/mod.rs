@@ -66,7 +66,7 @@ use crate::error::Error;
 use crate::ports::{Dispatch, Ports};
 use crate::quarantine::Quarantines;
 use crate::redrive::Redrives;
-use crate::run::PreparedRuns;
+use crate::run::{Admission, PreparedRuns};
 use crate::worker::Worker;
 
 /// How long the store may still take for an answer when everything is to end at once.
@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) check: Option<CheckPolicy>,
     pub(crate) catalogue: AggregatorCatalogue,
     pub(crate) prepared: Arc<PreparedRuns>,
+    /// Told how many runs wait, where more are refused by that.
+    pub(crate) admission: Option<Arc<Admission>>,
     /// Ends dispatching; partitions are given back when what runs here has ended.
     pub(crate) drain: CancellationToken,
     /// Ends everything at once.

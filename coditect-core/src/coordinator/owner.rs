@@ -24,6 +24,7 @@ use super::publisher::Outbox;
 use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::failure::Failure;
+use crate::run::Backlog;
 use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
@@ -39,6 +40,8 @@ pub(super) struct Owner {
     /// Fires when the lease is lost.
     pub(super) lost: CancellationToken,
     pub(super) runs: FxHashMap<RunId, ActiveRun>,
+    /// How many of them wait, for whoever lets more in.
+    pub(super) backlog: Backlog,
     /// Open runs that this process cannot go on with.
     pub(super) stuck: FxHashSet<RunId>,
     /// Attempts that could not be handed out.
@@ -208,6 +211,7 @@ impl Owner {
             if self.commit().await.is_err() {
                 break;
             }
+            self.backlog.set(|| self.classes.waiting());
             if quiet && !progressed {
                 if !shared.hands_over {
                     break;

@@ -18,6 +18,7 @@ use super::publisher::Publisher;
 use super::timer::Timers;
 use super::{Shared, leaving, renew, schedule, sweep};
 use crate::error::Error;
+use crate::run::Backlog;
 
 /// What somebody needs to take a partition, beside its lease.
 pub(super) struct Taking {
@@ -92,6 +93,7 @@ impl Owner {
         shared.quarantines.register(&wake);
         schedule::start(&shared, &lease, &lost);
         Ok(Self {
+            backlog: Backlog::new(shared.admission.clone()),
             shared,
             queue,
             lease,

@@ -1,5 +1,6 @@
 //! Runs: submitting them, following them, and what became of them.
 
+mod admission;
 mod event;
 mod failed;
 mod handle;
@@ -13,6 +14,7 @@ mod submit;
 mod submitter;
 mod waiting;
 
+pub(crate) use self::admission::{Admission, Backlog};
 pub use self::event::{EventStream, RunEvent, RunEventKind, TaskInfo};
 pub(crate) use self::failed::{FailedTask, failed_tasks, may_have_failed_tasks};
 pub use self::handle::RunHandle;

@@ -14,6 +14,7 @@ use coditect_telemetry::TraceContext;
 use parking_lot::Mutex;
 
 use super::RunLimits;
+use super::admission::Admission;
 use super::handle::RunHandle;
 use super::spec::{Parent, RunSpec, RunTerms};
 use crate::error::Error;
@@ -33,6 +34,8 @@ pub(crate) struct Submitter {
     hosted: Arc<[Arc<Hosted>]>,
     /// None where this process leaves runs to others.
     prepared: Option<Arc<PreparedRuns>>,
+    /// None where every run is let in.
+    admission: Option<Arc<Admission>>,
 }
 
 /// How a run is to be carried out.
@@ -99,11 +102,13 @@ impl Submitter {
         ports: Arc<Ports>,
         hosted: Arc<[Arc<Hosted>]>,
         prepared: Option<Arc<PreparedRuns>>,
+        admission: Option<Arc<Admission>>,
     ) -> Self {
         Self {
             ports,
             hosted,
             prepared,
+            admission,
         }
     }
 
@@ -151,6 +156,12 @@ impl Submitter {
         })
         .map_err(|error| Error::invalid("the run cannot be written as JSON").with_source(error))?;
         let run = self.ports.chance.run();
+        // What a run needs to end is let in whatever waits: the run that asks for it was accepted.
+        let admission = self.admission.as_ref();
+        let admission = admission.filter(|_| options.parent.is_none());
+        if let Some(admission) = admission {
+            admission.admit(run, options.priority)?;
+        }
         let mut submission = Submission::new(run, Bytes::from(spec), now);
         submission.start_at = start_at;
         submission.idempotency_key = options.idempotency_key;
@@ -170,6 +181,9 @@ impl Submitter {
             self.prepared
                 .as_ref()
                 .and_then(|prepared| prepared.take(run));
+            if let Some(admission) = admission {
+                admission.seen(run);
+            }
         }
         Ok(RunHandle::new(submitted?.run, Arc::clone(&self.ports)))
     }

@@ -309,10 +309,12 @@ impl RuntimeBuilder {
             private,
         });
         let prepared = Arc::new(PreparedRuns::default());
+        let admission = self.resilience.admission().filter(|_| self.coordinates);
         let submitter = Submitter::new(
             Arc::clone(&ports),
             Arc::clone(&hosted),
             self.coordinates.then(|| Arc::clone(&prepared)),
+            admission.clone(),
         );
         let (progress, publisher) = ProgressPublisher::new();
         let services = Arc::new(Services {
@@ -349,6 +351,7 @@ impl RuntimeBuilder {
                 check: self.discovery.check.filter(|_| !private_registry),
                 catalogue: self.catalogue,
                 prepared,
+                admission,
                 drain: CancellationToken::new(),
                 abort: CancellationToken::new(),
                 tracker: TaskTracker::new(),

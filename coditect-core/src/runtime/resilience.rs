@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use coditect_registry::CapabilityName;
-use coditect_resilience::{Breaker, BudgetPolicy, QuarantinePolicy};
+use coditect_resilience::{Breaker, BudgetPolicy, QuarantinePolicy, SheddingPolicy};
 
 use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guards;
 use crate::redrive::{RedrivePolicy, Redrives};
+use crate::run::Admission;
 use crate::worker::{RateGate, RateLimits};
 
 /// What was said of it.
@@ -29,6 +30,8 @@ pub(super) struct Resilience {
     pub(super) quarantine: Option<QuarantinePolicy>,
     /// What stands before the ports.
     pub(super) guards: Guards,
+    /// How many runs may wait before new ones are refused, by priority.
+    admission: Option<(u32, SheddingPolicy)>,
 }
 
 impl Resilience {
@@ -53,6 +56,11 @@ impl Resilience {
         });
         let named = named.collect::<Result<_, Error>>()?;
         Ok(Redrives::new(named, self.redrive.clone()))
+    }
+
+    pub(super) fn admission(&self) -> Option<Arc<Admission>> {
+        let (limit, shedding) = self.admission?;
+        Some(Arc::new(Admission::new(limit, shedding)))
     }
 
     pub(super) fn budgets(&self) -> Result<Budgets, Error> {
@@ -139,6 +147,31 @@ impl RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
+    /// Refuses new runs while so many wait for agents, those of low priority first.
+    ///
+    /// Such a submission fails with [`ErrorKind::Overloaded`], and says [after which span](Error::retry_after) to try again. It is
+    /// refused before anything of it is kept; what was accepted is never given up. With the default policy, runs of P2 are refused
+    /// from half of the number on, P1 from 80 %, and P0 from all of it. Without a limit every run is accepted, and waits.
+    ///
+    /// A run waits when it has a task ready for which there is neither a slot nor room on the bus. What counts is what waits in the
+    /// partitions that this process owns, and what it has itself accepted in the last second, so that each process of many sees
+    /// its part: give each its part of the limit. A process that only works sees nothing, and refuses nothing. Runs that tasks
+    /// start, and those of schedules, are never refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use coditect_core::prelude::*;
+    /// use coditect_core::resilience::SheddingPolicy;
+    ///
+    /// let builder = Runtime::builder().shed_above(10_000, SheddingPolicy::default());
+    /// # let _ = builder;
+    /// ```
+    pub fn shed_above(mut self, waiting: u32, policy: SheddingPolicy) -> Self {
+        self.resilience.admission = Some((waiting, policy));
+        self
+    }
+
     /// Sets when tasks of a capability, in all its versions, are put back by themselves after they have failed for good; with
     /// `None` that they are not, whatever [the others](Self::redrive_all) are.
     ///

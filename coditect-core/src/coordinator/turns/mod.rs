@@ -83,6 +83,11 @@ impl<R: Copy> Turns<R> {
         }
     }
 
+    /// How many runs wait, each as often as it waits at a priority.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Says whether no run waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
