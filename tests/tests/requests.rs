@@ -1,4 +1,17 @@
-//! Requests outside of runs, over the bus: what comes back when something is wrong.
+//! Requests outside of runs, over the bus: what comes back when something is wrong, and who else is asked.
+#![allow(
+    clippy::unwrap_used,
+    reason = "this is test code: a failure is a panic"
+)]
+
+#[path = "requests/fallback.rs"]
+mod fallback;
+#[path = "requests/given_up.rs"]
+mod given_up;
+#[path = "requests/hedge.rs"]
+mod hedge;
+
+mod stage;
 
 use std::sync::Arc;
 use std::time::Duration;

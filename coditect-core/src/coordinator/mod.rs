@@ -60,7 +60,7 @@ pub(crate) use self::listeners::Listeners;
 pub(crate) use self::machine::{Effect, RunMachine, approval_signal, decode_failure};
 pub(crate) use self::owned::Owned;
 use self::owner::Lost;
-pub(crate) use self::route::{Routes, Way, went};
+pub(crate) use self::route::{Routed, Routes, Way, went};
 use crate::aggregate::AggregatorCatalogue;
 use crate::error::Error;
 use crate::ports::{Dispatch, Ports};

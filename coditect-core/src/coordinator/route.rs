@@ -172,6 +172,11 @@ impl Routed {
         self.chosen.lost()
     }
 
+    /// The process of the instance.
+    pub(crate) fn process(&self) -> Incarnation {
+        self.chosen.instance().incarnation
+    }
+
     /// The process of the instance, in the words of the journal.
     pub(super) fn incarnation(&self) -> Arc<str> {
         self.chosen.instance().incarnation.to_string().into()

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::check::{check_names, check_spans};
 use super::discovery::Discovery;
+use super::request::Hedges;
 use super::resilience::Resilience;
 use super::source::{BusSource, RegistrySource, StateSource, StateTerms};
 use super::{Inner, Runtime};
@@ -372,7 +373,8 @@ impl RuntimeBuilder {
                 coordinator,
                 view,
                 routes,
-                requester: OnceCell::new(),
+                asker: OnceCell::new(),
+                hedges: Hedges::default(),
                 drain: self.drain,
                 owns_bus,
                 follows_queues,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use coditect_bus::{MessageBus, Requester};
+use coditect_bus::MessageBus;
 use coditect_dag::RunId;
 use coditect_dag::journal::{Partition, Roster, RunFilter, RunJournal, RunSummary};
 use coditect_registry::{Registry, View};
@@ -35,6 +35,7 @@ pub use self::request::Request;
 pub use self::shutdown::shutdown_signal;
 pub use self::source::{BusSource, RegistrySource, StateSource};
 
+use self::request::{Asker, Hedges};
 use crate::coordinator::{Coordinator, Routes};
 use crate::error::Error;
 use crate::guard::GuardSet;
@@ -81,7 +82,8 @@ struct Inner {
     quarantines: Option<Arc<Quarantines>>,
     /// Capabilities whose requests go to chosen instances, where there are some.
     routes: Option<Arc<Routes>>,
-    requester: OnceCell<Requester>,
+    asker: OnceCell<Asker>,
+    hedges: Hedges,
     /// How long a drain may take.
     drain: Duration,
     /// Whether the bus was made by this runtime, and is closed with it.

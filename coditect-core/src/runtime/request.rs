@@ -1,28 +1,31 @@
 //! Asking an agent without a run.
 
+mod asker;
+mod hedge;
+mod question;
+
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coditect_bus::{Destination, ErrorKind as BusErrorKind, Priority, QueueName, Requester};
-use coditect_registry::{Outcome as Went, Requirement, Standing};
-use coditect_telemetry::TraceContext;
+use coditect_bus::Priority;
+use coditect_registry::Requirement;
+use coditect_resilience::HedgePolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+pub(super) use self::asker::Asker;
+pub(super) use self::hedge::Hedges;
+use self::question::Question;
 use super::Runtime;
 use crate::agent::encode_output;
-use crate::coordinator::{Routes, Way, went};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Call;
-use crate::ports::Dispatch;
-use crate::wire::{self, ReplyBody};
-use crate::worker::{Ended, Slot};
+use crate::worker::Ended;
 
 /// How long a requester waits where it says nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,30 +33,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A question to an agent, asked when it is awaited.
+///
+/// The agent may be asked twice: when its process dies, or the question is [hedged](Self::hedge). Agents whose work must not be
+/// done twice answer no requests.
+///
+/// # Cancel safety
+///
+/// Dropped before its answer, the agent that works on it is told to stop.
 #[must_use = "a request is made when it is awaited"]
 pub struct Request<O> {
     runtime: Runtime,
     requirement: Result<Requirement, Error>,
+    /// Whom to ask next, where others cannot be asked.
+    fallbacks: Vec<Result<Requirement, Error>>,
     input: Result<Bytes, Error>,
     patience: Duration,
     priority: Priority,
+    hedge: Option<HedgePolicy>,
     output: PhantomData<fn() -> O>,
 }
 
 impl<O> Request<O> {
     pub(super) fn new<I: Serialize>(runtime: Runtime, call: &Call<I, O>, input: &I) -> Self {
-        let name = call.requirement();
         Self {
             runtime,
-            requirement: name.parse().map_err(|error: coditect_registry::Error| {
-                Error::invalid(format!(
-                    "`{name}` is no requirement such as `count` or `count@^1.2`"
-                ))
-                .with_source(error)
-            }),
+            requirement: requirement(call),
+            fallbacks: Vec::new(),
             input: encode_output(input).map_err(Error::of_run),
             patience: PATIENCE,
             priority: Priority::default(),
+            hedge: None,
             output: PhantomData,
         }
     }
@@ -69,209 +78,109 @@ impl<O> Request<O> {
         self.priority = priority;
         self
     }
+
+    /// Asks another instance as well where the answer takes longer than most do; the first answer counts, and whoever works on
+    /// the other is told to stop.
+    ///
+    /// How long most take is learnt from the requests of this process that are hedged, by capability; nothing is hedged before
+    /// that is known, nor while the registry knows one instance only. One in ten is hedged at most, so that agents
+    /// which become slow all at once are not asked twice as much.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// use coditect_core::resilience::HedgePolicy;
+    ///
+    /// # async fn example(runtime: Runtime) -> Result<(), coditect_core::Error> {
+    /// const RANK: Call<Vec<String>, Vec<u32>> = Call::new("rank");
+    /// let ranks = runtime
+    ///     .request(&RANK, vec!["a".to_owned()])
+    ///     .hedge(HedgePolicy::default())
+    ///     .await?;
+    /// # let _ = ranks;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hedge(mut self, policy: HedgePolicy) -> Self {
+        self.hedge = Some(policy);
+        self
+    }
+
+    /// Asks for another capability, or another version, with the same input where this one cannot be had: nobody offers it, its
+    /// agent is left alone, or answers that it failed and might not the next time.
+    ///
+    /// Several are asked in their order, within the one deadline. What an agent says of the input itself is an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use coditect_core::prelude::*;
+    /// const LARGE: Call<String, String> = Call::new("summarize@^2");
+    /// const SMALL: Call<String, String> = Call::new("summarize@^1");
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), coditect_core::Error> {
+    /// # let small = agent("summarize@1.4.0", async |text: String| Ok::<_, AgentError>(text));
+    /// let runtime = Runtime::builder().agent(small).start().await?;
+    /// let summary = runtime.request(&LARGE, "short".to_owned()).fallback(&SMALL).await?;
+    /// assert_eq!(summary, "short");
+    /// # runtime.shutdown().await
+    /// # }
+    /// ```
+    pub fn fallback<I>(mut self, call: &Call<I, O>) -> Self {
+        self.fallbacks.push(requirement(call));
+        self
+    }
+}
+
+fn requirement<I, O>(call: &Call<I, O>) -> Result<Requirement, Error> {
+    let name = call.requirement();
+    name.parse().map_err(|error: coditect_registry::Error| {
+        let text = format!("`{name}` is no requirement such as `count` or `count@^1.2`");
+        Error::invalid(text).with_source(error)
+    })
 }
 
 impl<O: DeserializeOwned> Request<O> {
     async fn ask(self) -> Result<O, Error> {
         self.runtime.check_open()?;
-        let requirement = self.requirement?;
-        let question = Question {
-            runtime: &self.runtime,
-            input: self.input?,
-            deadline: Instant::now() + self.patience.min(LONGEST),
-            patience: self.patience,
-            priority: self.priority,
-            requirement: &requirement,
-        };
-        match question.ask().await? {
-            Ended::Output(output) => serde_json::from_slice(&output).map_err(|error| {
-                Error::invalid("the answer is of another type").with_source(error)
-            }),
-            Ended::Plan(_) => Err(Error::invalid(format!(
-                "`{requirement}` is served by an orchestrator, whose plan needs a run: submit it"
-            ))),
-            Ended::Failed { failure, .. } => Err(Error::of_request(failure)),
-        }
-    }
-}
-
-/// What is asked, whoever answers.
-struct Question<'a> {
-    runtime: &'a Runtime,
-    requirement: &'a Requirement,
-    input: Bytes,
-    /// How long the asker waits in all, and until when.
-    patience: Duration,
-    deadline: Instant,
-    priority: Priority,
-}
-
-impl Question<'_> {
-    async fn ask(self) -> Result<Ended, Error> {
-        let inner = &self.runtime.inner;
-        let routes = inner.routes.as_ref();
-        let routes = routes.filter(|routes| routes.include(self.requirement));
-        let Some(offer) = inner.worker.find(self.requirement) else {
-            return match routes {
-                Some(routes) => self.routed(routes).await,
-                None => self.shared().await,
-            };
-        };
-        let dispatch = inner.submitter.ports().settings.dispatch;
-        let slot = match (routes, dispatch) {
-            // As a task: in this process if there is room, and to the chosen one otherwise.
-            (Some(routes), Dispatch::LocalFirst) => match offer.try_slot() {
-                Some(slot) => slot,
-                None => return self.routed(routes).await,
-            },
-            (Some(routes), Dispatch::Bus) => return self.routed(routes).await,
-            _ => match offer.try_slot() {
-                Some(slot) => slot,
-                None if offer.is_held_back() && self.is_elsewhere() => return self.shared().await,
-                None if offer.is_held_back() => return Err(self.left_alone()),
-                None => {
-                    let free = offer.hosted.work(offer.capability);
-                    let free = timeout_at(self.deadline, free).await;
-                    free.map_err(|_| self.late())?
-                }
-            },
-        };
-        self.local(slot).await
-    }
-
-    /// Asks an agent of this process.
-    async fn local(&self, slot: Slot) -> Result<Ended, Error> {
-        let worker = &self.runtime.inner.worker;
-        let asked = worker.answer(slot, self.input.clone(), self.patience);
-        let answer = timeout_at(self.deadline, asked.answer()).await;
-        answer.map_err(|_| self.late())?.ok_or_else(Error::closed)
-    }
-
-    /// Asks the instance that the route chooses, and another one when it is lost meanwhile.
-    async fn routed(&self, routes: &Arc<Routes>) -> Result<Ended, Error> {
+        let mut requirement = self.requirement?;
+        let mut fallbacks = self.fallbacks.into_iter();
+        let (input, deadline) = (self.input?, Instant::now() + self.patience.min(LONGEST));
         loop {
-            // Where all have as much as they may have, whoever is free first is as good as any.
-            let Way::Instance(mut chosen) = routes.choose(self.requirement) else {
-                return self.shared().await;
+            let question = Question {
+                runtime: &self.runtime,
+                input: input.clone(),
+                deadline,
+                patience: self.patience,
+                priority: self.priority,
+                hedge: self.hedge,
+                requirement: &requirement,
             };
-            let queue = chosen.queue.clone();
-            let answered = tokio::select! {
-                biased;
-                answered = self.send(queue) => Some(answered),
-                () = chosen.lost() => None,
+            let answered = question.ask().await;
+            let is_in_vain = match &answered {
+                Ok(Ended::Failed { failure, .. }) => failure.kind.is_retryable(),
+                Ok(_) => false,
+                Err(error) => error.kind() == ErrorKind::Unavailable,
             };
-            let failed = Went::Failed;
-            match answered {
-                None => chosen.done(failed),
-                Some(Ok(Answer::Ended(ended))) => {
-                    chosen.done(went(&ended));
-                    return Ok(ended);
-                }
-                Some(Ok(Answer::Returned)) => {
-                    drop(chosen);
-                    return self.shared().await;
-                }
-                Some(Err(error)) if error.kind() == BusErrorKind::NoRoute => {
-                    chosen.done(failed);
-                    return self.shared().await;
-                }
-                Some(Err(error)) => {
-                    if error.kind() == BusErrorKind::Timeout {
-                        chosen.done(failed);
-                    }
-                    return Err(self.unanswered(error));
-                }
+            match fallbacks.next().filter(|_| is_in_vain) {
+                Some(fallback) => requirement = fallback?,
+                None => return answer(answered?, &requirement),
             }
         }
     }
-
-    /// Asks whoever takes the question from the queue of the capability.
-    async fn shared(&self) -> Result<Ended, Error> {
-        let records = self.runtime.inner.view.records();
-        let working = records
-            .iter()
-            .filter(|record| record.standing() <= Standing::Degraded);
-        let offered = working.flat_map(|record| record.capabilities.iter());
-        let highest = offered
-            .filter(|capability| self.requirement.matches(capability))
-            .max_by(|a, b| a.version.cmp(&b.version));
-        let queue = match highest {
-            Some(capability) => wire::queue_of(capability)?,
-            // The registry knows this process only; others show by the queue.
-            None if self.runtime.inner.follows_queues => wire::expected_queue(self.requirement)?,
-            None => return Err(self.unserved()),
-        };
-        match self.send(queue).await {
-            Ok(Answer::Ended(ended)) => Ok(ended),
-            Ok(Answer::Returned) => Err(self.unserved()),
-            Err(error) => Err(self.unanswered(error)),
-        }
-    }
-
-    async fn send(&self, queue: QueueName) -> Result<Answer, coditect_bus::Error> {
-        let requester = &self.runtime.inner.requester;
-        let requester = requester
-            .get_or_try_init(|| Requester::new(Arc::clone(self.runtime.bus())))
-            .await?;
-        let trace = TraceContext::current();
-        let input = self.input.clone();
-        let envelope = wire::request(input, self.requirement, self.priority, trace.as_ref());
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let to = Destination::Queue(queue);
-        let reply = requester.request_envelope(&to, envelope, left).await?;
-        if wire::is_returned(&reply) {
-            return Ok(Answer::Returned);
-        }
-        let body: ReplyBody = reply.decode()?;
-        Ok(Answer::Ended(body.into_ended()))
-    }
-
-    fn unanswered(&self, error: coditect_bus::Error) -> Error {
-        match error.kind() {
-            BusErrorKind::Timeout => self.late().with_source(error),
-            BusErrorKind::NoRoute => self.unserved().with_source(error),
-            _ => Error::from(error),
-        }
-    }
-
-    /// Says whether an agent of another process offers what is required.
-    fn is_elsewhere(&self) -> bool {
-        let here = self.runtime.inner.worker.incarnation;
-        self.runtime.inner.view.records().iter().any(|record| {
-            let mut offered = record.capabilities.iter();
-            record.incarnation() != here
-                && record.standing() <= Standing::Degraded
-                && offered.any(|capability| self.requirement.matches(capability))
-        })
-    }
-
-    fn left_alone(&self) -> Error {
-        let text = format!(
-            "`{}` fails in this process, and is left alone for a moment",
-            self.requirement
-        );
-        Error::new(ErrorKind::Unavailable, text)
-    }
-
-    fn unserved(&self) -> Error {
-        let text = format!("no agent offers `{}` now", self.requirement);
-        Error::new(ErrorKind::Unavailable, text)
-    }
-
-    fn late(&self) -> Error {
-        let (requirement, patience) = (self.requirement, self.patience);
-        Error::new(
-            ErrorKind::DeadlineExceeded,
-            format!("`{requirement}` did not answer within {patience:?}"),
-        )
-    }
 }
 
-/// What comes back of a question.
-enum Answer {
-    Ended(Ended),
-    /// The instance has not begun with it, and never will.
-    Returned,
+fn answer<O: DeserializeOwned>(ended: Ended, requirement: &Requirement) -> Result<O, Error> {
+    match ended {
+        Ended::Output(output) => serde_json::from_slice(&output)
+            .map_err(|error| Error::invalid("the answer is of another type").with_source(error)),
+        Ended::Plan(_) => Err(Error::invalid(format!(
+            "`{requirement}` is served by an orchestrator, whose plan needs a run: submit it"
+        ))),
+        Ended::Failed { failure, .. } => Err(Error::of_request(failure)),
+    }
 }
 
 impl<O: DeserializeOwned + Send + 'static> IntoFuture for Request<O> {

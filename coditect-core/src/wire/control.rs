@@ -1,6 +1,6 @@
 //! What is told to all on the control fanout.
 
-use coditect_bus::{Envelope, QueueName};
+use coditect_bus::{Envelope, MessageId, QueueName};
 use coditect_dag::{Attempt, RunId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +26,20 @@ pub(crate) struct Anew {
     pub(crate) at: Option<Timestamp>,
 }
 
+/// Requests whose answers nobody waits for any more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Unwanted {
+    /// The ids of their messages.
+    pub(crate) unwanted: Vec<MessageId>,
+}
+
 /// What may be heard on the control fanout.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Notice {
     Stop(Control),
     Anew(Anew),
+    Unwanted(Unwanted),
 }
 
 /// One attempt that is to stop.
@@ -49,6 +57,12 @@ impl Control {
 }
 
 impl Anew {
+    pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
+        Ok(Envelope::json(self)?.with_header(KIND, "control"))
+    }
+}
+
+impl Unwanted {
     pub(crate) fn to_envelope(&self) -> Result<Envelope, Error> {
         Ok(Envelope::json(self)?.with_header(KIND, "control"))
     }

@@ -18,7 +18,7 @@ use coditect_registry::{
 use coditect_telemetry::TraceContext;
 use semver::Version;
 
-pub(crate) use self::control::{Anew, AttemptId, Control, Notice};
+pub(crate) use self::control::{Anew, AttemptId, Control, Notice, Unwanted};
 pub(crate) use self::grant::Grant;
 pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};

@@ -246,6 +246,10 @@ fn control_and_progress_are_as_documented() {
     let anew = anew.to_envelope().unwrap();
     assert_eq!(anew.header(KIND), Some("control"));
     assert!(matches!(Notice::read(&anew), Ok(Notice::Anew(_))));
+    let unwanted: Unwanted = survives("control-unwanted");
+    let unwanted = unwanted.to_envelope().unwrap();
+    assert_eq!(unwanted.header(KIND), Some("control"));
+    assert!(matches!(Notice::read(&unwanted), Ok(Notice::Unwanted(_))));
     let progress: Progress = survives("progress");
     assert_eq!(progress.run.to_string(), RUN_ID);
 }

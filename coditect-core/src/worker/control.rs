@@ -49,6 +49,7 @@ pub(super) async fn start(worker: &Arc<Worker>) -> Result<(), Error> {
                 match Notice::read(delivery.envelope()) {
                     Ok(Notice::Stop(control)) => listener.obey(&control),
                     Ok(Notice::Anew(notice)) => listener.heard_of(Some(notice)),
+                    Ok(Notice::Unwanted(notice)) => listener.running.unwanted(&notice.unwanted),
                     Err(error) => {
                         tracing::warn!(%error, "an unreadable control message was dropped");
                     }

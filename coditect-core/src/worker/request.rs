@@ -38,8 +38,12 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
     let deadline = envelope.expires_at().map(Into::into);
     let input = envelope.payload().clone();
     let trace = wire::trace_of(envelope);
-    // Fires with the loss of the delivery, and with everything else when this process ends.
-    let enrolled = worker.running.request(delivery.lost().child_token());
+    // Fires with the loss of the delivery, when nobody waits for the answer any more, and with everything else when this process
+    // ends.
+    let token = delivery.lost().child_token();
+    let Some(enrolled) = worker.running.request(envelope.id(), token) else {
+        return settle(delivery.ack()).await;
+    };
     let hosted = Arc::clone(slot.hosted());
     let mut ended = respond(
         &worker,

@@ -1,10 +1,11 @@
 //! Work that came over the bus: stopped by its name, or all at once.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_bus::QueueName;
+use coditect_bus::{MessageId, QueueName};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -42,8 +43,10 @@ struct State {
     serial: u64,
     /// More than one where a message was delivered again and its first copy has not ended yet.
     attempts: FxHashMap<AttemptName, Vec<(u64, CancellationToken)>>,
-    requests: FxHashMap<u64, CancellationToken>,
-    stopped: Stopped,
+    /// The same of requests, by the ids of their messages.
+    requests: FxHashMap<MessageId, Vec<(u64, CancellationToken)>>,
+    stopped: Stopped<AttemptName>,
+    unwanted: Stopped<MessageId>,
     fences: FxHashMap<QueueName, Fence>,
 }
 
@@ -69,23 +72,37 @@ impl Running {
         let serial = state.enter(&token);
         let copies = state.attempts.entry(name.clone()).or_default();
         copies.push((serial, token.clone()));
-        Some(self.enrolled(Some(name), serial, token))
+        Some(self.enrolled(Name::Attempt(name), serial, token))
     }
 
-    /// Has a request told to stop with everything else until the guard is dropped.
-    pub(super) fn request(self: &Arc<Self>, token: CancellationToken) -> Enrolled {
-        let mut state = self.0.lock();
-        let serial = state.enter(&token);
-        state.requests.insert(serial, token.clone());
-        self.enrolled(None, serial, token)
-    }
-
-    fn enrolled(
+    /// Makes a request known by the id of its message until the guard is dropped; none if nobody waits for its answer.
+    pub(super) fn request(
         self: &Arc<Self>,
-        name: Option<AttemptName>,
-        serial: u64,
+        id: MessageId,
         token: CancellationToken,
-    ) -> Enrolled {
+    ) -> Option<Enrolled> {
+        let mut state = self.0.lock();
+        if state.unwanted.contains(&id) {
+            return None;
+        }
+        let serial = state.enter(&token);
+        let copies = state.requests.entry(id).or_default();
+        copies.push((serial, token.clone()));
+        Some(self.enrolled(Name::Request(id), serial, token))
+    }
+
+    /// Stops requests whose answers nobody waits for; those that are still on their way are remembered.
+    pub(super) fn unwanted(&self, ids: &[MessageId]) {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        for id in ids {
+            let copies = state.requests.get(id).into_iter().flatten();
+            copies.for_each(|(_, token)| token.cancel());
+            state.unwanted.insert(*id, now);
+        }
+    }
+
+    fn enrolled(self: &Arc<Self>, name: Name, serial: u64, token: CancellationToken) -> Enrolled {
         Enrolled {
             running: Arc::clone(self),
             name,
@@ -103,8 +120,8 @@ impl Running {
     pub(super) fn halt(&self) {
         let mut state = self.0.lock();
         state.halted = true;
-        let copies = state.attempts.values().flatten().map(|(_, token)| token);
-        for token in copies.chain(state.requests.values()) {
+        let attempts = state.attempts.values().flatten();
+        for (_, token) in attempts.chain(state.requests.values().flatten()) {
             token.cancel();
         }
     }
@@ -173,19 +190,28 @@ impl State {
     }
 }
 
-/// Attempts that were stopped, the oldest first.
-#[derive(Debug, Default)]
-struct Stopped {
-    names: FxHashSet<AttemptName>,
-    order: VecDeque<(Instant, AttemptName)>,
+/// What was stopped, the oldest first.
+#[derive(Debug)]
+struct Stopped<N> {
+    names: FxHashSet<N>,
+    order: VecDeque<(Instant, N)>,
 }
 
-impl Stopped {
-    fn contains(&self, name: &AttemptName) -> bool {
+impl<N> Default for Stopped<N> {
+    fn default() -> Self {
+        Self {
+            names: FxHashSet::default(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<N: Clone + Eq + Hash> Stopped<N> {
+    fn contains(&self, name: &N) -> bool {
         self.names.contains(name)
     }
 
-    fn insert(&mut self, name: AttemptName, now: Instant) {
+    fn insert(&mut self, name: N, now: Instant) {
         while let Some((since, oldest)) = self.order.front()
             && (self.order.len() >= STOPPED || now.saturating_duration_since(*since) >= STOPPED_FOR)
         {
@@ -198,12 +224,18 @@ impl Stopped {
     }
 }
 
+/// By what something is told to stop.
+#[derive(Debug)]
+enum Name {
+    Attempt(AttemptName),
+    Request(MessageId),
+}
+
 /// Something that can be told to stop.
 #[derive(Debug)]
 pub(super) struct Enrolled {
     running: Arc<Running>,
-    /// None for a request, which has no name.
-    name: Option<AttemptName>,
+    name: Name,
     serial: u64,
     pub(super) token: CancellationToken,
 }
@@ -211,15 +243,22 @@ pub(super) struct Enrolled {
 impl Drop for Enrolled {
     fn drop(&mut self) {
         let mut state = self.running.0.lock();
-        let Some(name) = &self.name else {
-            state.requests.remove(&self.serial);
-            return;
-        };
-        if let Some(copies) = state.attempts.get_mut(name) {
-            copies.retain(|(serial, _)| *serial != self.serial);
-            if copies.is_empty() {
-                state.attempts.remove(name);
-            }
+        match &self.name {
+            Name::Attempt(name) => leave(&mut state.attempts, name, self.serial),
+            Name::Request(id) => leave(&mut state.requests, id, self.serial),
+        }
+    }
+}
+
+fn leave<N: Eq + Hash>(
+    running: &mut FxHashMap<N, Vec<(u64, CancellationToken)>>,
+    name: &N,
+    serial: u64,
+) {
+    if let Some(copies) = running.get_mut(name) {
+        copies.retain(|(other, _)| *other != serial);
+        if copies.is_empty() {
+            running.remove(name);
         }
     }
 }

@@ -100,10 +100,26 @@ async fn owners_that_nobody_has_do_not_fill_the_memory() {
 #[tokio::test(start_paused = true)]
 async fn what_begins_after_the_halt_is_told_to_stop_at_once() {
     let running = Arc::new(Running::default());
-    let before = running.request(CancellationToken::new());
+    let before = running.request(MessageId::new(), CancellationToken::new());
+    let before = before.expect("somebody waits for it");
     running.halt();
     let after = running.attempt(name(1), CancellationToken::new()).unwrap();
     assert!(before.token.is_cancelled() && after.token.is_cancelled());
     drop(before);
+    assert!(running.0.lock().requests.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_waits_for_is_stopped_or_does_not_begin() {
+    let running = Arc::new(Running::default());
+    let [known, coming, other] = std::array::from_fn(|_| MessageId::new());
+    let begin = |id| running.request(id, CancellationToken::new());
+    let (first, again) = (begin(known).unwrap(), begin(known).unwrap());
+    let wanted = begin(other).unwrap();
+    running.unwanted(&[known, coming]);
+    assert!(first.token.is_cancelled() && again.token.is_cancelled());
+    assert!(!wanted.token.is_cancelled());
+    assert!(begin(coming).is_none() && begin(known).is_none());
+    drop((first, again, wanted));
     assert!(running.0.lock().requests.is_empty());
 }
