@@ -212,6 +212,11 @@ where
         Ok(Ok(_)) => return Ok((value, bytes)),
         Ok(Err(error)) | Err(error) => error,
     };
+    if bytes == 0 && error.outcome_unknown() {
+        // Nothing was written, so that nothing can have happened: it is read again.
+        let text = "the commit of what was read had no answer";
+        return Err(Error::new(ErrorKind::Unavailable, text).with_source(error));
+    }
     let Some(operation) = operation.filter(|_| error.outcome_unknown()) else {
         return Err(error);
     };
