@@ -37,7 +37,7 @@ use crate::planted::Planted;
 /// How many seeds are tried where nothing is said.
 const SEEDS: u64 = 2_000;
 /// Seeds that have failed once, when the code and the simulation were as they were.
-const REGRESSIONS: [u64; 3] = [24, 684, 3303];
+const REGRESSIONS: [u64; 5] = [20787, 21648, 22788, 23858, 24741];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
