@@ -1,10 +1,10 @@
 //! Describing and starting a runtime.
 
 mod check;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -382,18 +382,5 @@ impl RuntimeBuilder {
                 closed: AtomicBool::new(false),
             }),
         })
-    }
-}
-
-impl fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder")
-            .field("agents", &self.agents.len())
-            .field("aggregators", &self.catalogue)
-            .field("bus", &self.bus)
-            .field("registry", &self.registry)
-            .field("state", &self.state)
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
     }
 }
