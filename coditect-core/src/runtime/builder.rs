@@ -27,6 +27,7 @@ use crate::context::{ProgressPublisher, Services};
 use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
 use crate::guard::GuardSet;
+use crate::limit::known::Limits;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::quarantine::Quarantines;
@@ -275,6 +276,7 @@ impl RuntimeBuilder {
         let budgets = self.resilience.budgets()?;
         let redrives = self.resilience.redrives()?;
         let held = self.resilience.quarantines()?;
+        let offered = self.resilience.limits(self.coordinates)?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
         let (mut guarded, policies) = (GuardSet::default(), &self.resilience.guards);
@@ -307,8 +309,10 @@ impl RuntimeBuilder {
             calendar: Arc::default(),
             chance: self.chance,
             settings,
+            limits: Limits::default(),
             private,
         });
+        ports.limits.load(&ports.store, &offered).await?;
         let prepared = Arc::new(PreparedRuns::default());
         let admission = self.resilience.admission().filter(|_| self.coordinates);
         let submitter = Submitter::new(
