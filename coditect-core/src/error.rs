@@ -247,7 +247,8 @@ impl From<coditect_registry::Error> for Error {
 impl From<coditect_state::Error> for Error {
     fn from(error: coditect_state::Error) -> Self {
         use coditect_state::ErrorKind as State;
-        let kind = if error.is_retryable() {
+        // What may have happened is asked again by whoever asked: it is about the store, and not about the call.
+        let kind = if error.is_retryable() || error.outcome_unknown() {
             ErrorKind::Unavailable
         } else {
             ErrorKind::Invalid
@@ -264,6 +265,19 @@ impl From<coditect_state::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_not_sure_is_trouble_and_no_fault_of_the_caller() {
+        use coditect_state::ErrorKind as State;
+        for (kind, expected) in [
+            (State::OutcomeUnknown, ErrorKind::Unavailable),
+            (State::Conflict, ErrorKind::Unavailable),
+            (State::Corrupt, ErrorKind::Invalid),
+        ] {
+            let error = Error::from(coditect_state::Error::new(kind, "of a store"));
+            assert_eq!(error.kind(), expected, "{kind:?}");
+        }
+    }
 
     #[test]
     fn a_failure_is_told_by_the_chain_and_shown_once() {

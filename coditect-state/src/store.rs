@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::observer::{NoObserver, StateObserver};
+use crate::transact::random_share;
 use crate::transaction::Transaction;
 use crate::watch::Watch;
 
@@ -94,6 +95,12 @@ pub trait StateStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the greatest sizes that the store takes.
     fn limits(&self) -> Limits;
+
+    /// Returns a number from 0.0 up to 1.0 by which [`transact`](crate::StateStoreExt::transact) spreads its attempts; at
+    /// random, unless the store is one of a simulation that is to repeat itself.
+    fn jitter(&self) -> f64 {
+        random_share()
+    }
 
     /// Returns who is told of commits, conflicts and leases; nobody by default.
     fn observer(&self) -> &dyn StateObserver {

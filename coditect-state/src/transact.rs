@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 pub use self::options::TransactOptions;
+pub(crate) use self::options::random_share;
 pub use self::tx::Tx;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observer::Committed;
@@ -145,7 +146,7 @@ where
             Some(earlier) => error.with_source(earlier),
             None => error,
         };
-        let wait = options.backoff(attempt);
+        let wait = options.backoff(attempt, store.jitter());
         if !error.is_retryable()
             || attempt >= options.max_attempts
             || Instant::now() + wait >= deadline
@@ -211,6 +212,11 @@ where
         Ok(Ok(_)) => return Ok((value, bytes)),
         Ok(Err(error)) | Err(error) => error,
     };
+    if bytes == 0 && error.outcome_unknown() {
+        // Nothing was written, so that nothing can have happened: it is read again.
+        let text = "the commit of what was read had no answer";
+        return Err(Error::new(ErrorKind::Unavailable, text).with_source(error));
+    }
     let Some(operation) = operation.filter(|_| error.outcome_unknown()) else {
         return Err(error);
     };

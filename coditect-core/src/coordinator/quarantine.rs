@@ -12,7 +12,7 @@ use crate::agent::Performer;
 use crate::failure::{Failure, FailureKind};
 use crate::ports::Dispatch;
 use crate::quarantine::{Pattern, ProbeGuard};
-use crate::worker::{Ended, Offer, Slot};
+use crate::worker::{Ended, Slot};
 
 /// After how long an attempt is looked at again that failed for what its agent is held for.
 const SPARED_FOR: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Owner {
         let local = self.shared.ports.settings.dispatch != Dispatch::Bus;
         if local {
             for offer in &state.local {
-                let pattern = pattern_of(offer);
+                let pattern = offer.pattern();
                 let is_held = held.contains(&pattern);
                 if is_held && !quarantines.may_probe(&pattern) {
                     continue;
@@ -103,8 +103,8 @@ impl Owner {
         let avoided = held
             .iter()
             .filter(|one| tried.is_none_or(|probe| probe.pattern() != *one));
-        let avoided: Vec<_> = avoided.map(ToString::to_string).collect();
-        (!avoided.is_empty()).then(|| avoided.join(","))
+        let avoided: Vec<_> = avoided.cloned().collect();
+        (!avoided.is_empty()).then(|| Pattern::list(&avoided))
     }
 
     /// Takes in how an attempt ended, and with it what it tried.
@@ -137,11 +137,4 @@ impl Owner {
             .failed(failure)
             .then_some(SPARED_FOR)
     }
-}
-
-fn pattern_of(offer: &Offer) -> Pattern {
-    Pattern::of_offer(
-        &offer.hosted.id,
-        &offer.hosted.capabilities[offer.capability],
-    )
 }

@@ -96,6 +96,10 @@ impl StateStore for GuardedStore {
         self.store.limits()
     }
 
+    fn jitter(&self) -> f64 {
+        self.store.jitter()
+    }
+
     fn observer(&self) -> &dyn StateObserver {
         self.store.observer()
     }

@@ -197,6 +197,13 @@ impl Quarantines {
         Some(ProbeGuard::new(Arc::clone(self), pattern.clone(), probe))
     }
 
+    /// The failure with which a quarantine began.
+    pub(crate) fn example(&self, pattern: &Pattern) -> Option<Failure> {
+        let board = self.board.lock();
+        let entry = board.patterns.get(pattern)?;
+        Some(entry.example.clone())
+    }
+
     /// Says whether it is time to try what is held.
     pub(crate) fn may_probe(&self, pattern: &Pattern) -> bool {
         let board = self.board.lock();

@@ -34,6 +34,12 @@ impl Pattern {
             version: capability.version.clone(),
         }
     }
+
+    /// As messages name whom they are not for.
+    pub(crate) fn list(patterns: &[Self]) -> String {
+        let names: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        names.join(",")
+    }
 }
 
 impl fmt::Display for Pattern {

@@ -37,10 +37,14 @@ impl ProbeGuard {
     }
 
     /// Says how the task went, if it went to whom it was to try.
-    pub(crate) fn settle(mut self, by: Option<&Performer>, passed: bool) {
-        if by.is_none_or(|by| Pattern::of(by) != self.pattern) {
-            return;
+    pub(crate) fn settle(self, by: Option<&Performer>, passed: bool) {
+        if by.is_some_and(|by| Pattern::of(by) == self.pattern) {
+            self.settle_own(passed);
         }
+    }
+
+    /// Says how it went with whom it was to try.
+    pub(crate) fn settle_own(mut self, passed: bool) {
         let Some(probe) = self.probe.take() else {
             return;
         };

@@ -264,7 +264,7 @@ impl RuntimeBuilder {
         });
         let partitions = PartitionCount::new(partitions)
             .ok_or_else(|| Error::invalid("there must be at least one partition"))?;
-        let mut guards = GuardBoard::new(self.resilience.rates()?);
+        let mut guards = GuardBoard::new(self.resilience.rates()?, self.chance.randomness());
         let hosted: Vec<_> = self
             .agents
             .into_iter()

@@ -14,7 +14,8 @@ impl RuntimeBuilder {
     ///
     /// None is by default. It counts for the runs that this process coordinates: tasks that have failed for good, by agent,
     /// version of the capability and kind of failure. Once there are too many, the tasks that only such an agent could do are
-    /// held instead of being spent; others go to its other versions, and to other agents. It ends when a task that is tried
+    /// held instead of being spent; others go to its other versions, and to other agents. Requests go there as well, and fail
+    /// at once with [`ErrorKind::Unavailable`] where nobody else is known. It ends when a task or a request that is tried
     /// succeeds, or [by a person](Runtime::release).
     ///
     /// # Examples

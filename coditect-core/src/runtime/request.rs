@@ -2,6 +2,7 @@
 
 mod asker;
 mod hedge;
+mod held;
 mod question;
 
 use std::fmt;

@@ -25,7 +25,9 @@ pub(crate) use self::grant::Grant;
 pub(crate) use self::holding::{Echo, Holding, Said};
 pub(crate) use self::outcome::{Outcome, ReplyBody, Unreadable};
 pub(crate) use self::probe::{PROBE, alive, probe};
-pub(crate) use self::task::{TaskMessage, is_returned, message_id, request, returned};
+pub(crate) use self::task::{
+    TaskMessage, is_returned, message_id, request, request_avoids, returned,
+};
 
 use crate::error::Error;
 

@@ -119,8 +119,7 @@ impl TaskMessage {
         if self.agent.as_ref().is_some_and(|agent| *agent != by.agent) {
             return true;
         }
-        let avoided = self.avoid.as_deref();
-        avoided.is_some_and(|avoided| avoided.split(',').any(|one| one == by.to_string()))
+        names(self.avoid.as_deref(), by)
     }
 
     /// Reads a task; what is wrong with it is the reason to reject it.
@@ -178,6 +177,15 @@ pub(crate) fn returned(correlation: Option<CorrelationId>) -> Envelope {
 /// Says whether what came for an answer gives the request back.
 pub(crate) fn is_returned(envelope: &Envelope) -> bool {
     envelope.header(KIND) == Some(RETURNED)
+}
+
+/// Says whether a request is for somebody else.
+pub(crate) fn request_avoids(envelope: &Envelope, by: &Performer) -> bool {
+    names(envelope.header(AVOID), by)
+}
+
+fn names(avoided: Option<&str>, by: &Performer) -> bool {
+    avoided.is_some_and(|avoided| avoided.split(',').any(|one| one == by.to_string()))
 }
 
 /// A question outside of runs; whoever asks it adds where to reply to and until when.

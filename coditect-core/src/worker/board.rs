@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use coditect_registry::{AgentId, Capability};
 use coditect_resilience::{
     Adoption, BreakerNotice, BreakerObserver, BreakerPolicy, BreakerSharing, BreakerState,
-    BreakerStore, Breakers, SharingPolicy, Transition,
+    BreakerStore, Breakers, Randomness, SharingPolicy, SplitMix, Transition,
 };
 use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +27,7 @@ pub(crate) struct GuardBoard {
     rates: Vec<Arc<RateGate>>,
     tables: Vec<Table>,
     bells: Arc<Bells>,
+    randomness: Arc<SplitMix>,
 }
 
 struct Table {
@@ -52,8 +53,9 @@ struct Bells {
 }
 
 impl GuardBoard {
-    pub(crate) fn new(rates: Vec<Arc<RateGate>>) -> Self {
+    pub(crate) fn new(rates: Vec<Arc<RateGate>>, randomness: SplitMix) -> Self {
         Self {
+            randomness: Arc::new(randomness),
             rates,
             tables: Vec::new(),
             bells: Arc::new(Bells {
@@ -103,7 +105,10 @@ impl GuardBoard {
             let store = Arc::<SharedWords>::default();
             // Another process may fail for a reason of its own: its word is worth one probe and no more.
             let words = SharingPolicy::default().with_adoption(Adoption::Probe);
-            let breakers = breakers.with_observer(bells);
+            let randomness = Arc::clone(&self.randomness);
+            let breakers = breakers
+                .with_observer(bells)
+                .with_randomness(move || randomness.next_unit());
             let (breakers, sharing) = breakers.shared(Arc::clone(&store) as _, words);
             self.tables.push(Table {
                 policy,

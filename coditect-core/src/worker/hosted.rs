@@ -179,7 +179,8 @@ impl Hosted {
     /// Takes a slot for work of a capability if one is free and nobody waits for it, the agent wants work, and its breaker
     /// lets a call through.
     pub(crate) fn try_work(self: &Arc<Self>, capability: usize) -> Option<Slot> {
-        if !self.standing.is_open() {
+        // Leave that is not used rings for those whom it kept from a probe: two who look in turn would wake each other for ever.
+        if !self.is_free() {
             return None;
         }
         // Before the slot: whoever is refused has then kept it from nobody.
@@ -380,3 +381,6 @@ impl Drop for Away {
         self.0.away.send_modify(|away| *away -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use semver::Version;
 use tokio::sync::Notify;
 
 use super::hosted::{Hosted, Slot};
+use crate::quarantine::Pattern;
 
 /// An agent of this process, and which of its capabilities meets a requirement.
 #[derive(Clone, Debug)]
@@ -21,6 +22,11 @@ impl Offer {
             capability: hosted.capability_for(requirement)?,
             hosted: Arc::clone(hosted),
         })
+    }
+
+    /// What a quarantine of it would be about.
+    pub(crate) fn pattern(&self) -> Pattern {
+        Pattern::of_offer(&self.hosted.id, &self.hosted.capabilities[self.capability])
     }
 
     pub(super) fn version(&self) -> &Version {

@@ -30,7 +30,10 @@ pub(super) async fn request(worker: Arc<Worker>, delivery: Delivery, slot: Slot)
         Err(error) => return settle(delivery.reject(error.with_causes())).await,
     };
     let hosted = slot.hosted();
-    let offers = requirement.as_ref().is_none_or(|it| hosted.offers(it));
+    let offers = requirement.as_ref().is_none_or(|it| {
+        let by = hosted.performer(it);
+        by.is_some_and(|by| !wire::request_avoids(envelope, &by))
+    });
     if !offers || agent.is_some_and(|agent| agent != hosted.id) {
         return pass_on(&worker, delivery).await;
     }

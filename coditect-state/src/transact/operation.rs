@@ -68,7 +68,12 @@ impl Operation {
                 Err(error) if error.is_retryable() || error.outcome_unknown() => {}
                 Err(error) => return Err(error),
             }
-            sleep(options.backoff(look).max(Duration::from_millis(1))).await;
+            sleep(
+                options
+                    .backoff(look, store.jitter())
+                    .max(Duration::from_millis(1)),
+            )
+            .await;
             look += 1;
         }
     }

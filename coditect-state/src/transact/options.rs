@@ -58,8 +58,8 @@ impl TransactOptions {
         self
     }
 
-    /// Returns how long to wait after this attempt: not at all after the first, a random share of a doubling span later.
-    pub(super) fn backoff(&self, attempt: u32) -> Duration {
+    /// Returns how long to wait after this attempt: not at all after the first, this share of a doubling span later.
+    pub(super) fn backoff(&self, attempt: u32, share: f64) -> Duration {
         if attempt < 2 {
             return Duration::ZERO;
         }
@@ -67,12 +67,12 @@ impl TransactOptions {
             .base
             .saturating_mul(1 << (attempt - 2).min(20))
             .min(self.cap);
-        span.mul_f64(random_share())
+        span.mul_f64(share)
     }
 }
 
 /// Returns a number in `0.0..1.0`: SplitMix64 (Steele, Lea and Flood 2014) over a counter with a random start.
-fn random_share() -> f64 {
+pub(crate) fn random_share() -> f64 {
     static STATE: LazyLock<AtomicU64> =
         LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(0)));
     let mut z = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
@@ -88,11 +88,12 @@ mod tests {
     #[test]
     fn waits_grow_from_nothing_to_the_cap() {
         let options = TransactOptions::new();
-        assert_eq!(options.backoff(1), Duration::ZERO);
+        assert_eq!(options.backoff(1, 0.9), Duration::ZERO);
         for attempt in 2..200 {
-            assert!(options.backoff(attempt) < options.cap);
+            assert!(options.backoff(attempt, random_share()) < options.cap);
         }
-        assert!((0..100).any(|_| options.backoff(50) > options.cap / 2));
-        assert!((0..100).any(|_| options.backoff(50) < options.cap / 2));
+        let mut waits = std::iter::repeat_with(|| options.backoff(50, random_share())).take(100);
+        assert!(waits.any(|wait| wait > options.cap / 2));
+        assert!(waits.any(|wait| wait < options.cap / 2));
     }
 }

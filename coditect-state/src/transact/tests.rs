@@ -84,6 +84,17 @@ async fn every_mix_of_fates_counts_each_success_once() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_only_read_is_read_again_whatever_became_of_its_commit() -> Result<()> {
+    for fate in [Fate::LostAnswer, Fate::LostRequest, Fate::Late] {
+        let store = BadNetwork::new([fate, fate]);
+        let read = store.transact(|mut tx| async move { tx.get(b"nothing").await });
+        assert_eq!(read.await?, None, "{fate:?}");
+        assert_eq!(store.events().last().unwrap(), "committed after 3");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outcome_that_cannot_be_found_in_time_stays_unknown() {
     let store = BadNetwork::new([Fate::Stuck, Fate::Stuck, Fate::Stuck]);
     let started = Instant::now();

@@ -1,5 +1,6 @@
 //! Agents that keep failing in the same way: their work is held, done by others, tried, and given back to them.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -210,4 +211,83 @@ async fn whoever_takes_over_holds_what_was_held() -> Result<(), Error> {
     assert_eq!(within(run.result()).await?, 7);
     third.shutdown().await?;
     worker.shutdown().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_what_is_held_fails_at_once_and_now_and_then_one_is_tried() -> Result<(), Error>
+{
+    const OTHER: Call<u64, u64> = Call::new("other");
+    for over_the_bus in [false, true] {
+        let (sick, well, shared) = (Sick::default(), Sick::default(), Shared::new());
+        well.heal();
+        let worker = shared.runtime().worker_only();
+        let worker = worker.agent(sick.agent("work@1.2.0")).start().await?;
+        let builder = match over_the_bus {
+            true => shared.runtime(),
+            false => Runtime::builder().agent(sick.agent("work@1.2.0")),
+        };
+        let builder = builder.agent(well.agent("other"));
+        let runtime = builder.quarantine("work", policy()).start().await?;
+        spend(&runtime).await;
+
+        let begin = Instant::now();
+        let refused = runtime.request(&WORK, 7).await.expect_err("it is held");
+        assert!(begin.elapsed() < Duration::from_secs(1));
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        let text = refused.to_string();
+        assert!(text.contains("in quarantine: `work/work@1.2.0`"), "{text}");
+        let why = refused.source().expect("the failure").to_string();
+        assert!(why.contains("the schema has changed"), "{why}");
+        assert_eq!(sick.calls.get(), 3);
+        assert_eq!(runtime.request(&WORK, 7).fallback(&OTHER).await?, 7);
+
+        // Somebody is let through each minute, and told what the agent says.
+        tokio::time::sleep(MINUTE + MINUTE / 4).await;
+        let tried = runtime.request(&WORK, 7).await.expect_err("it fails still");
+        assert_eq!(failure(Err::<u64, _>(tried)).kind, FailureKind::Permanent);
+        let refused = runtime.request(&WORK, 7).await.expect_err("it is held");
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert_eq!(sick.calls.get(), 4);
+        sick.heal();
+        tokio::time::sleep(MINUTE + MINUTE / 4).await;
+        assert_eq!(runtime.request(&WORK, 7).await?, 7);
+        assert!(runtime.quarantined().await?.is_empty());
+        assert_eq!(runtime.request(&WORK, 8).await?, 8);
+        runtime.shutdown().await?;
+        worker.shutdown().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_to_the_version_that_is_not_held() -> Result<(), Error> {
+    let (shared, sick, well) = (Shared::new(), Sick::default(), Sick::default());
+    well.heal();
+    let coordinator = shared.runtime().quarantine_all(policy()).start().await?;
+    let first = shared.runtime().worker_only();
+    let first = first.agent(sick.agent("work@1.2.0")).start().await?;
+    spend(&coordinator).await;
+    // An older line of it, with a queue of its own, and the next release, in the same queue.
+    for card in ["work@0.9.0", "work@1.2.1"] {
+        let (before, known) = (well.calls.get(), coordinator.agents().len());
+        let other = shared.runtime().worker_only().agent(well.agent(card));
+        let other = other.start().await?;
+        while coordinator.agents().len() == known {
+            within(coordinator.agents().changed()).await;
+        }
+        for x in 0..20 {
+            assert_eq!(
+                within(coordinator.request(&WORK, x).into_future()).await?,
+                x
+            );
+        }
+        assert_eq!(well.calls.get() - before, 20);
+        other.shutdown().await?;
+        while coordinator.agents().len() > known {
+            within(coordinator.agents().changed()).await;
+        }
+    }
+    assert_eq!(sick.calls.get(), 3);
+    first.shutdown().await?;
+    coordinator.shutdown().await
 }

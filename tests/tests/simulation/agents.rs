@@ -1,15 +1,20 @@
 //! The agents of a simulation: they do what their scripts say, and tell the witness.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coditect_core::RuntimeBuilder;
 use coditect_core::prelude::*;
+use coditect_core::resilience::BreakerPolicy;
+use parking_lot::Mutex;
 
 use crate::life::Life;
+use crate::outage;
 use crate::planted::Planted;
+use crate::scenario::Scenario;
 use crate::witness::{Attempted, Witness};
-use crate::workload::{Act, LEAF, Scenario, TaskScript};
+use crate::workload::{Act, LEAF, LONG, TaskScript};
 
 /// What the agents of one node have.
 #[derive(Clone)]
@@ -18,6 +23,9 @@ pub(crate) struct Stage {
     pub(crate) witness: Arc<Witness>,
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) planted: Option<Planted>,
+    pub(crate) slots: usize,
+    /// How often each agent was called while it was out.
+    pub(crate) refused: Arc<Mutex<BTreeMap<&'static str, u32>>>,
 }
 
 /// Adds the agents to a node.
@@ -26,7 +34,7 @@ pub(crate) fn add(builder: RuntimeBuilder, stage: &Stage, slots: usize) -> Runti
     let work = move |context: TaskContext, taken: Vec<u64>| {
         let stage = on_work.clone();
         async move {
-            let (by, value, _) = stage.perform(&context, &taken).await?;
+            let (by, value, _) = stage.perform("work", &context, &taken).await?;
             stage.witness.answers(by, value);
             Ok::<_, AgentError>(value)
         }
@@ -35,15 +43,16 @@ pub(crate) fn add(builder: RuntimeBuilder, stage: &Stage, slots: usize) -> Runti
         let stage = on_leaf.clone();
         async move {
             let by = stage.begin(&context, &[], &[]).await?;
-            tokio::time::sleep(Duration::from_millis(value % 90)).await;
+            let span = value.checked_sub(LONG).unwrap_or(value % 90);
+            tokio::time::sleep(Duration::from_millis(span)).await;
             stage.life.pass().await;
+            stage.check_outage("leaf", &context)?;
             stage.witness.answers(by, value);
             Ok::<_, AgentError>(value)
         }
     };
-    // Without breakers, whose jitter does not follow from the seed.
-    let work = agent("work", work).with_breaker(None);
-    let leaf = agent("leaf", leaf).with_breaker(None);
+    let work = agent("work", work).with_breaker(stage.breaker());
+    let leaf = agent("leaf", leaf).with_breaker(stage.breaker());
     builder
         .agent(work.with_concurrency(slots))
         .orchestrator(Split(stage.clone()))
@@ -58,7 +67,7 @@ impl Orchestrator for Split {
     type Output = u64;
 
     fn card(&self) -> AgentCard {
-        AgentCard::new("split").with_breaker(None)
+        AgentCard::new("split").with_breaker(self.0.breaker())
     }
 
     async fn decompose(
@@ -66,7 +75,7 @@ impl Orchestrator for Split {
         context: TaskContext,
         taken: Vec<u64>,
     ) -> Result<Plan<u64>, AgentError> {
-        let (_, value, leaves) = self.0.perform(&context, &taken).await?;
+        let (_, value, leaves) = self.0.perform("split", &context, &taken).await?;
         let mut plan = Plan::builder();
         let leaves: Vec<_> = (0..leaves)
             .map(|leaf| plan.task(format!("leaf-{leaf}"), &LEAF, value))
@@ -98,13 +107,38 @@ impl Stage {
             "begins",
             [number, u64::from(by.task) << 16 | u64::from(by.attempt)],
         );
-        self.witness.began(by, takes, taken);
+        self.witness.began(by, context.key(), takes, taken);
         Ok(by)
+    }
+
+    fn breaker(&self) -> Option<BreakerPolicy> {
+        (self.planted != Some(Planted::BreakersMissing)).then(outage::breaker)
+    }
+
+    /// Fails while the agent is out, and counts how often it is called all the same.
+    fn check_outage(&self, agent: &'static str, context: &TaskContext) -> Result<(), AgentError> {
+        let world = &self.life.world;
+        let outage = self.scenario.outage.as_ref();
+        let Some(outage) = outage.filter(|outage| outage.is_on(agent, world.elapsed())) else {
+            return Ok(());
+        };
+        self.life.note("an agent is out", [0, 0]);
+        // What nobody waits for shows the breaker nothing.
+        if !context.is_cancelled() {
+            let mut refused = self.refused.lock();
+            let calls = refused.entry(agent).or_default();
+            *calls += 1;
+            if *calls > outage.most_calls(self.slots) {
+                world.violated(format!("`{agent}` is out, and was called {calls} times"));
+            }
+        }
+        Err(AgentError::retryable("the agent is out"))
     }
 
     /// Does what this attempt is to do; tells the value and how many leaves there are.
     async fn perform(
         &self,
+        agent: &'static str,
         context: &TaskContext,
         taken: &[u64],
     ) -> Result<(Attempted, u64, u64), AgentError> {
@@ -126,6 +160,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_secs(4)).await;
         }
         self.life.pass().await;
+        self.check_outage(agent, context)?;
         match act {
             Act::Later => {
                 self.witness.has_done_nothing(by);

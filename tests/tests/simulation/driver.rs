@@ -1,6 +1,7 @@
 //! One simulation from its seed to its end: nodes, clients, and somebody who does them harm.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,15 @@ use coditect_core::dag::journal::{RunJournal, RunState};
 use coditect_core::{Ruling, RunId};
 use coditect_harness::Random;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::approval;
 use crate::faults::Faults;
-use crate::node::{Cluster, Setup};
+use crate::meddle;
+use crate::node::{Cluster, LEFT_ALONE, Setup};
 use crate::planted::Planted;
-use crate::workload::Scenario;
+use crate::scenario::Scenario;
+use crate::schedules;
 use crate::world::{NOBODY, World};
 
 /// For how long faults happen.
@@ -45,7 +49,7 @@ impl Outcome {
     pub(crate) fn explain(&self, events: usize) -> String {
         let mut text = format!(
             "seed {} broke the promise; replay it with CODITECT_SIM_SEED={}\n{:#?}\n{:#?}\n{:#?}\n",
-            self.seed, self.seed, self.setup, self.world.faults, self.scenario.runs
+            self.seed, self.seed, self.setup, self.world.faults, self.scenario
         );
         text.push_str(&self.world.last_events(events));
         for violation in &self.violations {
@@ -101,9 +105,16 @@ async fn play(seed: u64, planted: Option<Planted>) -> Outcome {
     let began = Instant::now();
     let mut nodes = JoinSet::new();
     nodes.spawn(rule(Arc::clone(&cluster)));
+    nodes.spawn(signal_on(Arc::clone(&cluster)));
+    nodes.spawn(approval::decide(Arc::clone(&cluster)));
+    nodes.spawn(Arc::clone(&cluster).watch_breakers());
     for node in 0..cluster.setup.nodes.len() {
         nodes.spawn(Arc::clone(&cluster).keep(node));
     }
+    let schedule = tokio::spawn(schedules::keep(
+        Arc::clone(&cluster),
+        began + FAULTY + PATIENCE,
+    ));
     let mut clients = JoinSet::new();
     for number in 0..cluster.scenario.runs.len() {
         clients.spawn(client(Arc::clone(&cluster), number));
@@ -121,22 +132,30 @@ async fn play(seed: u64, planted: Option<Planted>) -> Outcome {
     }
     let mut runs = Vec::new();
     let patience = Instant::now() + PATIENCE;
-    while let Ok(Some(run)) = tokio::time::timeout_at(patience, clients.join_next()).await {
+    while let Ok(Some(run)) = timeout_at(patience, clients.join_next()).await {
         runs.extend(run.ok());
     }
     if runs.len() < cluster.scenario.runs.len() {
         world.violated("a client could not submit its run".to_owned());
     }
+    if timeout_at(patience + SETTLING, schedule).await.is_err() {
+        world.violated("the schedule does not end".to_owned());
+    }
     for run in &runs {
         end_of(&cluster, *run, patience).await;
     }
-    for run in cluster.witness.children() {
+    let children = cluster.witness.children();
+    let occurrences: Vec<_> = cluster.witness.occurrences(|known| known.runs().collect());
+    let others: BTreeSet<RunId> = children.into_iter().chain(occurrences).collect();
+    for run in others {
         end_of(&cluster, run, patience).await;
     }
+    cluster.witness.check_answers();
     if world.violations().is_empty() {
         nothing_is_left(&cluster).await;
     }
-    if is_calm {
+    // An agent whose breaker opens gives back what it was sent, and a partition may be left before all of that is recorded.
+    if is_calm && !world.happened().contains(LEFT_ALONE) {
         cluster.witness.expect_each_attempt_once();
     }
     Outcome {
@@ -155,14 +174,21 @@ async fn play(seed: u64, planted: Option<Planted>) -> Outcome {
 /// Submits a run until it is accepted, and cancels it if that is its part.
 async fn client(cluster: Arc<Cluster>, number: usize) -> RunId {
     let world = Arc::clone(&cluster.world);
-    let script = cluster.scenario.runs[number].clone();
+    let mut script = cluster.scenario.runs[number].clone();
+    if cluster.planted == Some(Planted::LimitsIgnored) {
+        script.max_concurrency = None;
+    }
     sleep(script.submit_after).await;
+    let starts_at = script.starts_after.map(|span| world.elapsed() + span);
+    if let Some(at) = starts_at {
+        cluster.scenario.may_start(number as u64, at);
+    }
     let run = loop {
         let Some(runtime) = cluster.any_runtime() else {
             sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let submitted = script.submit(&runtime, number);
+        let submitted = script.submit(&runtime, number, starts_at);
         if let Ok(Ok(run)) = timeout(Duration::from_secs(2), submitted).await {
             break run;
         }
@@ -184,7 +210,21 @@ async fn client(cluster: Arc<Cluster>, number: usize) -> RunId {
             }
         }
     }
+    meddle::meddle(&cluster, number, run).await;
     run
+}
+
+/// Brings what tasks wait for, as others would who look now and then.
+async fn signal_on(cluster: Arc<Cluster>) {
+    let world = &cluster.world;
+    loop {
+        sleep(Duration::from_millis(400)).await;
+        for (run, name) in cluster.witness.waiting() {
+            if world.below(4) == 0 {
+                meddle::signal(&cluster, run, name, 5_000 + world.below(1_000)).await;
+            }
+        }
+    }
 }
 
 /// Rules about what is parked, as a person would who looks now and then.
@@ -266,7 +306,7 @@ async fn end_of(cluster: &Cluster, run: RunId, patience: Instant) {
             watch.changed().await;
         }
     };
-    match tokio::time::timeout_at(patience, settled).await {
+    match timeout_at(patience, settled).await {
         Ok(Some(summary)) => {
             debug_assert_ne!(summary.state, RunState::Running);
             witness.ended(run, summary.settlement.as_ref());

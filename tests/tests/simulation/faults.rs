@@ -33,6 +33,12 @@ pub(crate) struct Faults {
     pub(crate) renewal_stalls: u64,
     /// The registry does not answer.
     pub(crate) registry_refused: u64,
+    /// The store does nothing and says so.
+    pub(crate) store_refused: u64,
+    /// Somebody else was faster, says the store.
+    pub(crate) store_conflict: u64,
+    /// The store commits or not, and says that it is not sure.
+    pub(crate) store_unsure: u64,
 }
 
 impl Faults {
@@ -66,6 +72,9 @@ impl Faults {
             journal_unsure: some(200, 1_500),
             renewal_stalls: some(200, 3_000),
             registry_refused: some(50, 500),
+            store_refused: some(200, 1_500),
+            store_conflict: some(500, 3_000),
+            store_unsure: some(200, 1_500),
             slow_ms: 1 + random.below(150),
         }
     }

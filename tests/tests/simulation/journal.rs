@@ -103,6 +103,21 @@ impl SimJournal {
                 }
             }
         }
+        let dispatches = |kind: &RecordKind| matches!(kind, RecordKind::Dispatched { .. });
+        let first = records.iter().find(|(_, record)| dispatches(&record.kind));
+        if let (Some(Planted::PausesIgnored), Some((run, record))) = (self.planted, first) {
+            let reason = "nobody cares".into();
+            let paused = RecordKind::Paused { reason }.at(record.at);
+            records.insert(0, (*run, paused));
+        }
+        let signals = |kind: &RecordKind| matches!(kind, RecordKind::Signalled { .. });
+        let first = records.iter().find(|(_, record)| signals(&record.kind));
+        if let (Some(Planted::SignalsTwice), Some(one)) = (self.planted, first.cloned()) {
+            records.insert(0, one);
+        }
+        self.planted
+            .iter()
+            .for_each(|planted| planted.misread(&mut records));
         let mut appended = self.inner.append(lease, batch).await;
         if let (Some(Planted::JournalTakesStaleTokens), Err(error)) = (self.planted, &appended)
             && error.kind() == ErrorKind::Fenced
@@ -129,7 +144,21 @@ impl RunJournal for SimJournal {
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, Error> {
         self.begin("a run is refused").await?;
+        let mut submission = submission;
+        if self.planted == Some(Planted::StartsEarly) {
+            submission.start_at = None;
+        }
+        if self.planted == Some(Planted::OccurrencesTwice) {
+            submission = again(submission);
+        }
         let key = submission.idempotency_key.as_deref();
+        if self.planted == Some(Planted::OccurrencesForgotten) && key.is_some_and(is_occurrence) {
+            let run = submission.run;
+            return Ok(Submitted {
+                run,
+                existed: false,
+            });
+        }
         self.witness.submitted(submission.run, key);
         if self.planted == Some(Planted::JournalForgetsRuns) {
             let run = submission.run;
@@ -283,4 +312,17 @@ impl RunJournal for SimJournal {
     async fn import(&self, log: RunLog) -> Result<(), Error> {
         self.read(self.inner.import(log)).await
     }
+}
+
+/// The same occurrence as another run.
+fn again(mut submission: Submission) -> Submission {
+    let key = submission.idempotency_key.as_deref();
+    if key.is_some_and(is_occurrence) {
+        submission.run = RunId::new();
+    }
+    submission
+}
+
+fn is_occurrence(key: &str) -> bool {
+    key.starts_with("coditect.schedule/")
 }

@@ -6,14 +6,20 @@
 //! `CODITECT_SIM_SEED` replays one and prints all that happened.
 
 mod agents;
+mod approval;
 mod bus;
 mod driver;
 mod faults;
 mod journal;
 mod life;
+mod meddle;
 mod node;
+mod outage;
 mod planted;
 mod ports;
+mod scenario;
+mod schedules;
+mod store;
 mod witness;
 mod workload;
 mod world;
@@ -114,7 +120,7 @@ fn a_seed_repeats_itself_event_by_event() {
 }
 
 /// What must happen somewhere in a hundred seeds, or the simulation shows less than it says.
-const HAPPENS: [&str; 55] = [
+const HAPPENS: [&str; 84] = [
     "starts",
     "has started",
     "cannot start",
@@ -158,8 +164,37 @@ const HAPPENS: [&str; 55] = [
     "+ granted",
     "+ parked",
     "+ signalled",
+    "+ ruled",
+    "+ waiting",
+    "+ paused",
+    "+ resumed",
+    "+ prioritized",
+    "+ patched",
+    "+ patch refused",
+    "+ rescheduled",
+    "+ redriven",
+    "+ retried",
+    "a run is paused",
+    "a run is resumed",
+    "a priority is changed",
+    "a signal is sent",
+    "a patch is applied",
+    "a patch is refused",
+    "a patch is unsure",
+    "a run is rescheduled",
+    "a run is put back",
+    "a schedule is made",
+    "an occurrence has its run",
+    "the store refuses",
+    "a commit meets another",
+    "a commit is refused",
+    "a commit is unsure",
     "+ snoozed",
     "somebody rules",
+    "somebody decides",
+    "an agent is out",
+    "an agent is left alone",
+    "a port is left alone",
     "+ succeeded",
     "+ failed",
     "+ lost",
@@ -191,6 +226,20 @@ fn caught(planted: Planted) -> String {
     count_panics();
     let violations = (0..300).flat_map(|seed| simulate(seed, Some(planted)).violations);
     violations.take(1).collect()
+}
+
+/// Checks that such a world is seen through by the witness of just this.
+fn is_caught_as(planted: Planted, words: &str) {
+    count_panics();
+    let mut other = Vec::new();
+    for seed in 0..300 {
+        let violations = simulate(seed, Some(planted)).violations;
+        if violations.iter().any(|text| text.contains(words)) {
+            return;
+        }
+        other.extend(violations);
+    }
+    panic!("nobody has said `{words}`, but {other:#?}");
 }
 
 #[test]
@@ -242,4 +291,80 @@ fn an_irreversible_task_that_begins_twice_is_caught() {
 fn a_step_that_is_done_again_is_caught() {
     let text = caught(Planted::StepsForgotten);
     assert!(text.contains("a step of task"), "{text}");
+}
+
+#[test]
+fn a_paused_run_that_goes_on_is_caught() {
+    let text = caught(Planted::PausesIgnored);
+    assert!(text.contains("the run is paused"), "{text}");
+}
+
+#[test]
+fn a_signal_that_comes_twice_is_caught() {
+    let text = caught(Planted::SignalsTwice);
+    assert!(text.contains("it had come before"), "{text}");
+}
+
+#[test]
+fn a_run_that_starts_early_is_caught() {
+    let text = caught(Planted::StartsEarly);
+    assert!(text.contains("it is before its start"), "{text}");
+}
+
+#[test]
+fn an_occurrence_with_two_runs_is_caught() {
+    let text = caught(Planted::OccurrencesTwice);
+    assert!(text.contains("has the runs"), "{text}");
+}
+
+#[test]
+fn an_occurrence_without_a_run_is_caught() {
+    is_caught_as(Planted::OccurrencesForgotten, "has no run");
+}
+
+#[test]
+fn an_occurrence_that_does_not_wait_is_caught() {
+    is_caught_as(Planted::OverlapsIgnored, "has its run while");
+}
+
+#[test]
+fn a_run_with_too_much_under_way_is_caught() {
+    is_caught_as(Planted::LimitsIgnored, "attempts are under way");
+}
+
+#[test]
+fn a_signal_that_is_changed_is_caught() {
+    is_caught_as(Planted::SignalsChanged, "it waits for");
+}
+
+#[test]
+fn a_task_that_was_added_and_never_runs_is_caught() {
+    is_caught_as(Planted::PatchesIgnored, "was added, and has not run");
+    is_caught_as(Planted::PatchesIgnored, "it comes after `extra");
+}
+
+#[test]
+fn a_patch_that_is_forgotten_is_caught() {
+    is_caught_as(Planted::PatchesForgotten, "is applied, and it is not");
+}
+
+#[test]
+fn a_decision_that_is_turned_is_caught() {
+    is_caught_as(Planted::DecisionsTurned, "it is rejected, and was approved");
+    is_caught_as(Planted::DecisionsTurned, "it is approved, and was decided");
+}
+
+#[test]
+fn an_agent_that_is_called_while_it_fails_is_caught() {
+    is_caught_as(Planted::BreakersMissing, "is out, and was called");
+}
+
+#[test]
+fn an_attempt_that_fails_before_it_begins_is_caught() {
+    is_caught_as(Planted::FailedUnbegun, "no handler has begun this attempt");
+}
+
+#[test]
+fn a_store_that_forgets_what_it_has_committed_is_caught() {
+    is_caught_as(Planted::StoreForgetsCommits, "a step of task");
 }

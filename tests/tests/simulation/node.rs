@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use coditect_core::bus::{MemoryBus, MessageBus};
 use coditect_core::dag::journal::{MemoryConfig, MemoryJournal, PartitionCount, RunJournal};
+use coditect_core::guard::GuardPolicy;
 use coditect_core::prelude::*;
 use coditect_core::registry::{MemoryRegistry, Registry, Strategy};
+use coditect_core::resilience::Breaker;
 use coditect_core::state::{MemoryStore, StateStore};
 use coditect_core::{Dispatch, Error};
 use coditect_harness::Random;
@@ -17,11 +19,16 @@ use crate::agents::{self, Stage};
 use crate::bus::SimBus;
 use crate::journal::SimJournal;
 use crate::life::Life;
+use crate::outage;
 use crate::planted::Planted;
-use crate::ports::{SimRegistry, SimStore};
+use crate::ports::SimRegistry;
+use crate::scenario::Scenario;
+use crate::store::SimStore;
 use crate::witness::Witness;
-use crate::workload::Scenario;
-use crate::world::World;
+use crate::world::{NOBODY, World};
+
+/// Said while a breaker holds calls of an agent back.
+pub(crate) const LEFT_ALONE: &str = "an agent is left alone";
 
 /// How the nodes of a simulation are set up.
 #[derive(Clone, Debug)]
@@ -34,6 +41,7 @@ pub(crate) struct Setup {
     dispatch: Dispatch,
     window: usize,
     routed: bool,
+    guarded: bool,
     slots: usize,
 }
 
@@ -74,6 +82,7 @@ impl Setup {
             dispatch: [Dispatch::Bus, Dispatch::LocalFirst][random.below(2) as usize],
             window: [1, 3, 256][random.below(3) as usize],
             routed: random.below(4) == 0,
+            guarded: random.below(3) == 0,
             slots: 1 + random.below(4) as usize,
         }
     }
@@ -89,7 +98,7 @@ pub(crate) struct Cluster {
     pub(crate) journal: Arc<MemoryJournal>,
     registry: Arc<MemoryRegistry>,
     store: Arc<MemoryStore>,
-    planted: Option<Planted>,
+    pub(crate) planted: Option<Planted>,
     slots: Vec<Slot>,
 }
 
@@ -134,6 +143,27 @@ impl Cluster {
             .collect();
         let count = running.len() as u64;
         (count > 0).then(|| running[self.world.below(count) as usize].clone())
+    }
+
+    /// Writes down when breakers hold calls back.
+    pub(crate) async fn watch_breakers(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            for slot in &self.slots {
+                let runtime = slot.now.lock().as_ref().and_then(|now| now.1.clone());
+                let Some(runtime) = runtime else { continue };
+                let is_open = |breakers: Vec<Breaker>| {
+                    let mut open = breakers.iter().filter(|breaker| !breaker.is_flowing());
+                    open.next().is_some()
+                };
+                if is_open(runtime.breakers()) {
+                    self.world.note(NOBODY, LEFT_ALONE, [0, 0]);
+                }
+                if is_open(runtime.port_breakers()) {
+                    self.world.note(NOBODY, "a port is left alone", [0, 0]);
+                }
+            }
+        }
     }
 
     /// The present start of a node, if it has one.
@@ -202,6 +232,7 @@ impl Cluster {
         let store = SimStore {
             inner: Arc::clone(&self.store),
             life: Arc::clone(life),
+            planted: self.planted,
         };
         let state = (
             Arc::new(journal) as Arc<dyn RunJournal>,
@@ -222,6 +253,13 @@ impl Cluster {
         if let Some(span) = setup.claim_after {
             builder = builder.claim_after(span);
         }
+        // Those that stand before servers otherwise.
+        if setup.guarded {
+            builder = builder
+                .guard_bus(GuardPolicy::bus().with_breaker(outage::breaker()))
+                .guard_registry(GuardPolicy::registry().with_breaker(outage::breaker()))
+                .guard_state(GuardPolicy::state().with_breaker(outage::breaker()));
+        }
         if setup.routed {
             builder = builder.route("work", Strategy::RoundRobin);
         }
@@ -234,6 +272,8 @@ impl Cluster {
                 witness: Arc::clone(&self.witness),
                 scenario: Arc::clone(&self.scenario),
                 planted: self.planted,
+                slots: setup.slots,
+                refused: Arc::default(),
             };
             builder = agents::add(builder, &stage, setup.slots);
         }

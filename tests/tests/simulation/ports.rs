@@ -1,16 +1,13 @@
-//! The registry and the store as one node sees them: in memory, behind a connection.
+//! The registry as one node sees it: in memory, behind a connection.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use coditect_core::registry::{
     AgentRecord, Error, ErrorKind, FencingToken, Filter, Health, Incarnation, Instance, Load,
     MemoryRegistry, Registration, Registry, Result, Role, Verdict, Watch,
-};
-use coditect_core::state::{
-    self, Capabilities, Limits, MemoryStore, StateStore, Transaction, Watch as KeyWatch,
 };
 
 use crate::life::Life;
@@ -84,43 +81,5 @@ impl Registry for SimRegistry {
 
     async fn resign(&self, role: &Role, incarnation: Incarnation) -> Result<()> {
         self.asked(self.inner.resign(role, incarnation)).await
-    }
-}
-
-/// One node's connection to the store. A transaction that has begun is not interrupted: one thread carries it out in
-/// one go.
-pub(crate) struct SimStore {
-    pub(crate) inner: Arc<MemoryStore>,
-    pub(crate) life: Arc<Life>,
-}
-
-impl fmt::Debug for SimStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimStore").finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl StateStore for SimStore {
-    async fn begin(&self) -> state::Result<Box<dyn Transaction>> {
-        self.life.travel().await;
-        self.inner.begin().await
-    }
-
-    async fn watch(&self, key: &[u8]) -> state::Result<KeyWatch> {
-        self.life.travel().await;
-        self.inner.watch(key).await
-    }
-
-    async fn now(&self) -> state::Result<SystemTime> {
-        self.inner.now().await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn limits(&self) -> Limits {
-        self.inner.limits()
     }
 }

@@ -4,18 +4,25 @@
 //! after the other, and ends once; a task completes once, with what a handler of that attempt has answered; a run ends
 //! once, and nothing follows.
 
+mod end;
+mod handlers;
+mod names;
 mod run;
+mod task;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coditect_core::RunId;
 use coditect_core::bus::QueueName;
-use coditect_core::dag::journal::{Partition, PartitionLease, Record};
+use coditect_core::dag::journal::{Partition, PartitionLease, Record, RecordKind};
 use parking_lot::Mutex;
 
+use self::handlers::Handlers;
 use self::run::RunModel;
-use crate::workload::Scenario;
+use crate::scenario::Scenario;
+use crate::schedules::Occurrences;
 use crate::world::World;
 
 /// What was seen of one world.
@@ -30,14 +37,10 @@ struct State {
     leases: BTreeMap<u16, PartitionLease>,
     runs: BTreeMap<RunId, RunModel>,
     queues: BTreeSet<String>,
-    /// How often each attempt was begun by a handler.
-    begun: BTreeMap<(RunId, u32, u32), u32>,
-    /// What each attempt has answered.
-    answers: BTreeSet<(RunId, u32, u32, u64)>,
-    /// Attempts that say that they have done nothing.
-    harmless: BTreeSet<(RunId, u32, u32)>,
-    /// What the steps of tasks have given.
-    steps: BTreeMap<(RunId, u32), u64>,
+    handlers: Handlers,
+    occurrences: Occurrences,
+    /// Patches of which somebody was told that they are applied.
+    told: BTreeSet<(RunId, String)>,
 }
 
 /// An attempt that a handler works on.
@@ -46,35 +49,6 @@ pub(crate) struct Attempted {
     pub(crate) run: RunId,
     pub(crate) task: u32,
     pub(crate) attempt: u32,
-}
-
-impl State {
-    /// Checks that an attempt that begins was granted, and that those of its task that had begun before, or ought to have,
-    /// have done nothing, or somebody has ruled about them.
-    fn check_begun_once(&self, by: Attempted) -> Result<(), String> {
-        let Attempted { run, task, attempt } = by;
-        let model = self.runs.get(&run);
-        if !model.is_some_and(|model| model.was_granted(task, attempt)) {
-            return Err(format!(
-                "attempt {attempt} of irreversible task {task} begins, and was not granted"
-            ));
-        }
-        let begun = self.begun.range((run, task, 0)..=(run, task, u32::MAX));
-        let begun: Vec<_> = begun
-            .map(|((.., attempt), count)| (*attempt, *count))
-            .collect();
-        let last = begun.last().map_or(0, |(attempt, _)| *attempt);
-        for (attempt, count) in begun {
-            let excused = self.harmless.contains(&(run, task, attempt))
-                || model.is_some_and(|model| model.was_ruled(task, attempt));
-            if count > 1 || (attempt < last && !excused) {
-                return Err(format!(
-                    "irreversible task {task} was begun twice, and nobody had ruled about attempt {attempt}"
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Witness {
@@ -89,6 +63,16 @@ impl Witness {
     /// A run is submitted under a key.
     pub(crate) fn submitted(&self, run: RunId, key: Option<&str>) {
         self.scenario.known_as(run, key);
+        let mut state = self.state.lock();
+        let State {
+            occurrences, runs, ..
+        } = &mut *state;
+        let has_ended = |run: RunId| runs.get(&run).is_some_and(RunModel::is_settled);
+        let script = self.scenario.schedule.as_ref();
+        let submitted = occurrences.submitted(run, key, script, has_ended);
+        if let Err(text) = submitted {
+            self.world.violated(text);
+        }
     }
 
     /// A partition has a new owner.
@@ -120,16 +104,37 @@ impl Witness {
             ));
         }
         for (run, record) in records {
-            let State { runs, answers, .. } = &mut *state;
-            let answered = |task, attempt, value| answers.contains(&(*run, task, attempt, value));
-            let applied = runs.entry(*run).or_default().apply(record, answered);
+            let State { runs, handlers, .. } = &mut *state;
+            let script = self.scenario.script_of(*run);
+            let model = runs.entry(*run).or_default();
+            let mut applied = model.apply(record, *run, script, handlers);
+            let begins = matches!(
+                record.kind,
+                RecordKind::Dispatched { .. } | RecordKind::Waiting { .. }
+            );
+            if begins && self.world.elapsed() < self.scenario.starts_at(*run) {
+                applied = Err("it is before its start".to_owned());
+            }
             let number = self.scenario.number_of(*run);
             let task = record.kind.task().map_or(99, |task| u64::from(task.get()));
             self.world
-                .note(node, run::name_of(&record.kind), [number, task]);
+                .note(node, names::name_of(&record.kind), [number, task]);
             if let Err(text) = applied {
                 self.world
                     .violated(format!("run {number} {run}: {text}: {:?}", record.kind));
+            }
+        }
+        // What is dispatched and parked in one batch was never under way, and one that was taken for lost and is heard of
+        // again may be one too many until another ends.
+        let dispatches = records
+            .iter()
+            .filter(|(_, record)| matches!(record.kind, RecordKind::Dispatched { .. }));
+        let runs: BTreeSet<_> = dispatches.map(|(run, _)| *run).collect();
+        for run in runs {
+            let script = self.scenario.script_of(run);
+            let checked = state.runs.get(&run).map(|model| model.check_limit(script));
+            if let Some(Err(text)) = checked {
+                self.world.violated(format!("run {run}: {text}"));
             }
         }
     }
@@ -149,10 +154,10 @@ impl Witness {
     }
 
     /// A handler begins. It must have been told to by what is committed, and be given what upstream has answered.
-    pub(crate) fn began(&self, by: Attempted, takes: &[u32], taken: &[u64]) {
+    pub(crate) fn began(&self, by: Attempted, key: &str, takes: &[u32], taken: &[u64]) {
         let Attempted { run, task, attempt } = by;
         let mut state = self.state.lock();
-        *state.begun.entry((run, task, attempt)).or_default() += 1;
+        state.handlers.begin(by, key);
         let model = state.runs.get(&run);
         let dispatched = model.map_or(0, |model| model.attempt_of(task));
         if attempt > dispatched {
@@ -161,7 +166,7 @@ impl Witness {
             ));
         }
         if self.scenario.is_irreversible(run, task)
-            && let Err(text) = state.check_begun_once(by)
+            && let Err(text) = state.handlers.check_begun_once(by, state.runs.get(&run))
         {
             self.world.violated(text);
         }
@@ -179,8 +184,7 @@ impl Witness {
 
     /// A handler says that another may begin, as it has done nothing.
     pub(crate) fn has_done_nothing(&self, by: Attempted) {
-        let attempted = (by.run, by.task, by.attempt);
-        self.state.lock().harmless.insert(attempted);
+        self.state.lock().handlers.excuse(by);
     }
 
     /// Tasks that wait for a ruling, by their runs.
@@ -191,17 +195,70 @@ impl Witness {
             .collect()
     }
 
+    /// Signals that tasks wait for, by their runs.
+    pub(crate) fn waiting(&self) -> Vec<(RunId, u32)> {
+        let state = self.state.lock();
+        let runs = state.runs.iter().flat_map(|(run, model)| {
+            let script = self.scenario.script_of(*run);
+            let waiting = script.map_or_else(BTreeSet::new, |script| model.waiting(script));
+            waiting.into_iter().map(|name| (*run, name))
+        });
+        runs.collect()
+    }
+
+    /// The runs in which an approval is waited for.
+    pub(crate) fn undecided(&self) -> Vec<RunId> {
+        let state = self.state.lock();
+        let undecided = state.runs.iter().filter(|(run, model)| {
+            let script = self.scenario.script_of(**run);
+            script.is_some_and(|script| model.is_undecided(script))
+        });
+        undecided.map(|(run, _)| *run).collect()
+    }
+
+    pub(crate) fn has_settled(&self, run: RunId) -> bool {
+        let state = self.state.lock();
+        state.runs.get(&run).is_some_and(RunModel::is_settled)
+    }
+
+    /// How often a run was opened again.
+    pub(crate) fn openings(&self, run: RunId) -> u32 {
+        let state = self.state.lock();
+        state.runs.get(&run).map_or(0, RunModel::openings)
+    }
+
+    /// Somebody was told that a patch is applied.
+    pub(crate) fn told_of_patch(&self, run: RunId, patch: &str) {
+        self.state.lock().told.insert((run, patch.to_owned()));
+    }
+
+    /// Looks at the runs of the schedule's occurrences.
+    pub(crate) fn occurrences<T>(&self, look: impl FnOnce(&Occurrences) -> T) -> T {
+        look(&self.state.lock().occurrences)
+    }
+
+    /// Checks that what people were told is so.
+    pub(crate) fn check_answers(&self) {
+        let state = self.state.lock();
+        for (run, patch) in &state.told {
+            let model = state.runs.get(run);
+            if !model.is_some_and(|model| model.was_patched(patch)) {
+                let text = format!("somebody was told that {patch} is applied, and it is not");
+                self.world.violated(text);
+            }
+        }
+    }
+
     /// A handler answers.
     pub(crate) fn answers(&self, by: Attempted, value: u64) {
-        let answer = (by.run, by.task, by.attempt, value);
-        self.state.lock().answers.insert(answer);
+        self.state.lock().handlers.answer(by, value);
     }
 
     /// A handler was given the result of a step that is kept.
     pub(crate) fn stepped(&self, by: Attempted, value: u64) {
-        let Attempted { run, task, .. } = by;
-        let kept = *self.state.lock().steps.entry((run, task)).or_insert(value);
+        let kept = self.state.lock().handlers.step(by, value);
         if kept != value {
+            let task = by.task;
             self.world.violated(format!(
                 "a step of task {task} gave {kept} to one attempt, and {value} to another"
             ));
@@ -211,13 +268,11 @@ impl Witness {
     /// What is true of every world without faults: each attempt was begun exactly once.
     pub(crate) fn expect_each_attempt_once(&self) {
         let state = self.state.lock();
-        for ((run, task, attempt), count) in &state.begun {
-            if *count != 1 {
-                let number = self.scenario.number_of(*run);
-                self.world.violated(format!(
-                    "attempt {attempt} of task {task} of run {number} was begun {count} times without a fault"
-                ));
-            }
+        for (run, task, attempt, count) in state.handlers.not_once() {
+            let number = self.scenario.number_of(run);
+            self.world.violated(format!(
+                "attempt {attempt} of task {task} of run {number} was begun {count} times without a fault"
+            ));
         }
     }
 
@@ -232,7 +287,7 @@ impl Witness {
         let model = state.runs.get(&run);
         let script = self.scenario.runs.get(number as usize);
         let checked = match model {
-            Some(model) => model.check_end(settlement, script),
+            Some(model) => model.check_end(run, settlement, script, &state.handlers),
             None => Err("it has ended, and nobody has carried it out".to_owned()),
         };
         if let Err(text) = checked {

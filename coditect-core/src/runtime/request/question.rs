@@ -15,6 +15,7 @@ use crate::coordinator::{Routed, Routes, Way, went};
 use crate::error::{Error, ErrorKind};
 use crate::failure::FailureKind;
 use crate::ports::Dispatch;
+use crate::quarantine::Pattern;
 use crate::runtime::Runtime;
 use crate::wire::{self, ReplyBody};
 use crate::worker::{Ended, Slot};
@@ -36,7 +37,7 @@ pub(super) struct Question<'a> {
 
 /// One time that it is asked.
 #[derive(Default)]
-struct Asking {
+pub(super) struct Asking {
     /// The process that is not to be asked, as it has been.
     not: Option<Incarnation>,
     /// The process that is asked, where that is known.
@@ -60,7 +61,7 @@ impl Question<'_> {
                 biased;
                 answered = &mut first => answered,
                 () = sleep(delay) => match known.may_ask_again() {
-                    true => self.beside(first, &asking).await,
+                    true => self.as_well(first, &asking).await,
                     false => first.await,
                 },
             },
@@ -72,7 +73,7 @@ impl Question<'_> {
     }
 
     /// Asks another one as well, and takes the first answer; whoever is asked for the other is told to stop.
-    async fn beside(
+    async fn as_well(
         &self,
         mut first: impl Future<Output = Result<Ended, Error>> + Unpin,
         asking: &Asking,
@@ -107,16 +108,18 @@ impl Question<'_> {
             .is_some()
     }
 
-    async fn once(&self, asking: &Asking) -> Result<Ended, Error> {
+    /// Asks an agent that is not held.
+    pub(super) async fn beside(&self, held: &[Pattern], asking: &Asking) -> Result<Ended, Error> {
         let inner = &self.runtime.inner;
         let routes = inner.routes.as_ref();
-        let routes = routes.filter(|routes| routes.include(self.requirement));
-        let here = inner.worker.find(self.requirement);
+        // A route knows nothing of quarantines, and whoever takes from the queue reads whom the question is not for.
+        let routes = routes.filter(|routes| held.is_empty() && routes.include(self.requirement));
+        let here = self.here(held);
         let here = here.filter(|_| asking.not != Some(inner.worker.incarnation));
         let Some(offer) = here else {
             return match routes {
                 Some(routes) => self.routed(routes, asking).await,
-                None => self.shared().await,
+                None => self.shared(held).await,
             };
         };
         let dispatch = inner.submitter.ports().settings.dispatch;
@@ -129,7 +132,9 @@ impl Question<'_> {
             (Some(routes), Dispatch::Bus) => return self.routed(routes, asking).await,
             _ => match offer.try_slot() {
                 Some(slot) => slot,
-                None if offer.is_held_back() && self.is_elsewhere() => return self.shared().await,
+                None if offer.is_held_back() && self.is_elsewhere(held) => {
+                    return self.shared(held).await;
+                }
                 None if offer.is_held_back() => return Err(self.left_alone()),
                 None => {
                     let free = offer.hosted.work(offer.capability);
@@ -156,14 +161,14 @@ impl Question<'_> {
         loop {
             // Where all have as much as they may have, whoever is free first is as good as any.
             let Some(mut chosen) = self.choose(routes, asking) else {
-                return self.shared().await;
+                return self.shared(&[]).await;
             };
             // Known is the first: of one that was lost nothing is to be feared.
             let _ = asking.chosen.set(chosen.process());
             let queue = chosen.queue.clone();
             let answered = tokio::select! {
                 biased;
-                answered = self.send(queue) => Some(answered),
+                answered = self.send(queue, &[]) => Some(answered),
                 () = chosen.lost() => None,
             };
             let failed = Went::Failed;
@@ -175,11 +180,11 @@ impl Question<'_> {
                 }
                 Some(Ok(Answer::Returned)) => {
                     drop(chosen);
-                    return self.shared().await;
+                    return self.shared(&[]).await;
                 }
                 Some(Err(error)) if error.kind() == BusErrorKind::NoRoute => {
                     chosen.done(failed);
-                    return self.shared().await;
+                    return self.shared(&[]).await;
                 }
                 Some(Err(error)) => {
                     if error.kind() == BusErrorKind::Timeout {
@@ -208,14 +213,23 @@ impl Question<'_> {
     }
 
     /// Asks whoever takes the question from the queue of the capability.
-    async fn shared(&self) -> Result<Ended, Error> {
+    async fn shared(&self, held: &[Pattern]) -> Result<Ended, Error> {
         let records = self.runtime.inner.view.records();
         let working = records
             .iter()
             .filter(|record| record.standing() <= Standing::Degraded);
-        let offered = working.flat_map(|record| record.capabilities.iter());
+        let offered = working.flat_map(|record| {
+            let capabilities = record.capabilities.iter();
+            capabilities.map(|capability| (record.agent(), capability))
+        });
+        let is_held = |agent, capability| {
+            !held.is_empty() && held.contains(&Pattern::of_offer(agent, capability))
+        };
         let highest = offered
-            .filter(|capability| self.requirement.matches(capability))
+            .filter(|(agent, capability)| {
+                self.requirement.matches(capability) && !is_held(agent, capability)
+            })
+            .map(|(_, capability)| capability)
             .max_by(|a, b| a.version.cmp(&b.version));
         let queue = match highest {
             Some(capability) => wire::queue_of(capability)?,
@@ -223,14 +237,18 @@ impl Question<'_> {
             None if self.runtime.inner.follows_queues => wire::expected_queue(self.requirement)?,
             None => return Err(self.unserved()),
         };
-        match self.send(queue).await {
+        match self.send(queue, held).await {
             Ok(Answer::Ended(ended)) => Ok(ended),
             Ok(Answer::Returned) => Err(self.unserved()),
             Err(error) => Err(self.unanswered(error)),
         }
     }
 
-    async fn send(&self, queue: QueueName) -> Result<Answer, coditect_bus::Error> {
+    async fn send(
+        &self,
+        queue: QueueName,
+        held: &[Pattern],
+    ) -> Result<Answer, coditect_bus::Error> {
         let asker = &self.runtime.inner.asker;
         let asker = asker
             .get_or_try_init(|| Asker::new(self.runtime.bus()))
@@ -238,6 +256,10 @@ impl Question<'_> {
         let trace = TraceContext::current();
         let input = self.input.clone();
         let envelope = wire::request(input, self.requirement, self.priority, trace.as_ref());
+        let envelope = match held.is_empty() {
+            true => envelope,
+            false => envelope.with_header(wire::AVOID, Pattern::list(held)),
+        };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let to = Destination::Queue(queue);
         let reply = asker.ask(&to, envelope, left).await?;
@@ -254,17 +276,6 @@ impl Question<'_> {
             BusErrorKind::NoRoute => self.unserved().with_source(error),
             _ => Error::from(error),
         }
-    }
-
-    /// Says whether an agent of another process offers what is required.
-    fn is_elsewhere(&self) -> bool {
-        let here = self.runtime.inner.worker.incarnation;
-        self.runtime.inner.view.records().iter().any(|record| {
-            let mut offered = record.capabilities.iter();
-            record.incarnation() != here
-                && record.standing() <= Standing::Degraded
-                && offered.any(|capability| self.requirement.matches(capability))
-        })
     }
 
     fn left_alone(&self) -> Error {

@@ -1,63 +1,29 @@
 //! What the journal of one run may hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use coditect_core::dag::journal::{Record, RecordKind, Settlement};
+use coditect_core::RunId;
+use coditect_core::dag::journal::{Record, RecordKind};
 
-use crate::workload::{Ending, RunScript};
+use super::handlers::Handlers;
+use super::task::TaskModel;
+use super::wait;
+use crate::meddle::PatchScript;
+use crate::workload::RunScript;
 
 #[derive(Debug, Default)]
 pub(super) struct RunModel {
     started: bool,
     cancelled: bool,
     settled: bool,
+    paused: bool,
+    /// How often it was opened again after it had ended.
+    openings: u32,
+    /// The first that came by each name.
+    signals: BTreeMap<String, u64>,
+    /// The patches that were applied.
+    patches: BTreeSet<String>,
     tasks: BTreeMap<u32, TaskModel>,
-}
-
-#[derive(Debug, Default)]
-struct TaskModel {
-    attempt: u32,
-    /// Whether the attempt was handed out and has not ended.
-    open: bool,
-    /// Whether the attempt has answered with a plan whose end is awaited.
-    expanded: bool,
-    /// How it has ended for good.
-    ended: Option<&'static str>,
-    output: Option<u64>,
-    /// To which claim of which process each attempt was granted.
-    granted: BTreeMap<u32, (String, u64)>,
-    parked: bool,
-    /// What was ruled about attempts; none for what completes nothing.
-    ruled: BTreeMap<u32, Option<u64>>,
-}
-
-impl TaskModel {
-    /// The attempt ends.
-    fn close(&mut self, attempt: u32) -> Result<(), String> {
-        self.living()?;
-        if attempt != self.attempt || !self.open {
-            let (current, open) = (self.attempt, self.open);
-            return Err(format!(
-                "attempt {attempt} is no longer open (the last is {current}, open: {open})"
-            ));
-        }
-        self.open = false;
-        self.parked = false;
-        Ok(())
-    }
-
-    fn living(&self) -> Result<(), String> {
-        match self.ended {
-            Some(ended) => Err(format!("the task had ended before: {ended}")),
-            None => Ok(()),
-        }
-    }
-
-    fn end(&mut self, how: &'static str) {
-        self.ended = Some(how);
-        self.open = false;
-        self.parked = false;
-    }
 }
 
 impl RunModel {
@@ -76,7 +42,7 @@ impl RunModel {
 
     pub(super) fn was_ruled(&self, task: u32, attempt: u32) -> bool {
         let task = self.tasks.get(&task);
-        task.is_some_and(|task| task.ruled.contains_key(&attempt))
+        task.is_some_and(|task| task.was_ruled(attempt))
     }
 
     /// The tasks that wait for a ruling.
@@ -89,6 +55,105 @@ impl RunModel {
         parked.map(|(number, _)| *number)
     }
 
+    /// The signals that tasks wait for.
+    pub(super) fn waiting(&self, script: &RunScript) -> BTreeSet<u32> {
+        let open = !self.settled && !self.cancelled;
+        let waiting = self.tasks.iter().filter(|(_, task)| open && task.waiting);
+        let wait = |number: u32| script.tasks.get(number as usize)?.wait;
+        waiting
+            .filter_map(|(number, _)| Some(wait(*number)?.signal))
+            .collect()
+    }
+
+    pub(super) const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) const fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    pub(super) fn has_ended(&self, task: u32) -> bool {
+        let task = self.tasks.get(&task);
+        task.is_some_and(|task| task.ended.is_some())
+    }
+
+    /// Whether an approval is waited for.
+    pub(super) fn is_undecided(&self, script: &RunScript) -> bool {
+        let open = !self.settled && !self.cancelled;
+        let gate = script
+            .gate
+            .and_then(|_| self.tasks.get(&script.gate_task()));
+        open && gate.is_some_and(|gate| gate.waiting)
+    }
+
+    /// Checks that no more attempts are under way than may be.
+    pub(super) fn check_limit(&self, script: Option<&RunScript>) -> Result<(), String> {
+        let limit = script.and_then(|script| Some((script.planned(), script.max_concurrency?)));
+        let Some((planned, limit)) = limit else {
+            return Ok(());
+        };
+        // Those of an expanded task end unsaid when their plan fails.
+        let tasks = self.tasks.range(..planned);
+        let under_way = tasks.filter(|(_, task)| task.is_under_way()).count();
+        match under_way > limit as usize {
+            true => Err(format!("{under_way} attempts are under way")),
+            false => Ok(()),
+        }
+    }
+
+    /// The patches that were applied, but for those of which the next has taken out again what they added.
+    pub(super) fn patches_of<'a>(
+        &self,
+        script: &'a RunScript,
+    ) -> impl Iterator<Item = &'a PatchScript> {
+        let patches = script.meddling.iter().filter_map(|one| one.patch());
+        let applied = patches.filter(|patch| self.was_patched(&PatchScript::id(patch.number)));
+        let applied: Vec<_> = applied.collect();
+        let removed: BTreeSet<_> = applied
+            .iter()
+            .filter(|patch| patch.removes)
+            .map(|patch| patch.number - 1)
+            .collect();
+        let stays = move |patch: &&PatchScript| !removed.contains(&patch.number);
+        applied.into_iter().filter(stays)
+    }
+
+    /// Checks that what a task was made to wait for besides, while the run was under way or by an approval, has succeeded.
+    fn check_upstream(
+        &self,
+        run: RunId,
+        number: u32,
+        script: &RunScript,
+        handlers: &Handlers,
+    ) -> Result<(), String> {
+        let task = script.tasks.get(number as usize);
+        if task.is_none_or(|task| task.after_failure) {
+            return Ok(());
+        }
+        let succeeded = |task: u32| {
+            let task = self.tasks.get(&task);
+            task.is_some_and(|task| task.ended == Some("succeeded"))
+        };
+        let is_gated = script.gate.is_some_and(|gate| gate.before == number);
+        if is_gated && !succeeded(script.gate_task()) {
+            return Err("it was not approved".to_owned());
+        }
+        let before = |patch: &&PatchScript| script.is_call(number) && patch.before == Some(number);
+        for patch in self.patches_of(script).filter(before) {
+            let key = PatchScript::key(patch.number);
+            let extra = handlers.position_of(run, &key);
+            if !extra.is_some_and(succeeded) {
+                return Err(format!("it comes after `{key}`, which has not succeeded"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn was_patched(&self, patch: &str) -> bool {
+        self.patches.contains(patch)
+    }
+
     pub(super) fn completions(&self) -> u64 {
         let succeeded = |task: &&TaskModel| task.output.is_some();
         self.tasks.values().filter(succeeded).count() as u64
@@ -98,24 +163,37 @@ impl RunModel {
     pub(super) fn apply(
         &mut self,
         record: &Record,
-        answered: impl Fn(u32, u32, u64) -> bool,
+        run: RunId,
+        script: Option<&RunScript>,
+        handlers: &Handlers,
     ) -> Result<(), String> {
-        if self.settled {
-            return Err("the run had ended before".to_owned());
+        match &record.kind {
+            RecordKind::Redriven { task, .. } => {
+                return self.open_again(Some(task.get()), script);
+            }
+            RecordKind::Retried => return self.open_again(None, script),
+            _ if self.settled => return Err("the run had ended before".to_owned()),
+            RecordKind::Dispatched { .. } | RecordKind::Waiting { .. } if self.paused => {
+                return Err("the run is paused".to_owned());
+            }
+            _ => {}
         }
         let number = record.kind.task().map_or(u32::MAX, |task| task.get());
+        if let (RecordKind::Dispatched { .. }, Some(script)) = (&record.kind, script) {
+            self.check_upstream(run, number, script, handlers)?;
+        }
+        let is_gate = script.is_some_and(|script| script.is_gate(number));
         let task = match record.kind.task() {
             Some(task) => self.tasks.entry(task.get()).or_default(),
             None => return self.apply_to_run(&record.kind),
         };
         match &record.kind {
             RecordKind::Dispatched { attempt, .. } => {
-                task.living()?;
-                let next = task.attempt + 1;
-                if attempt.get() != next || task.open {
-                    return Err(format!("attempt {next} should have been next"));
-                }
-                (task.attempt, task.open) = (next, true);
+                task.begin(attempt.get())?;
+            }
+            RecordKind::Waiting { attempt, .. } => {
+                task.begin(attempt.get())?;
+                task.waiting = true;
             }
             RecordKind::Claimed { attempt, .. } => {
                 task.living()?;
@@ -142,7 +220,9 @@ impl RunModel {
             }
             RecordKind::Parked { attempt, .. } => {
                 task.living()?;
-                if !task.open || !task.granted.contains_key(&attempt.get()) {
+                // One that was cancelled in the middle is parked when its run is opened again.
+                let was_granted = task.granted.contains_key(&attempt.get());
+                if !task.open || !(was_granted || task.has_begun()) {
                     return Err("the attempt that is parked was not granted".to_owned());
                 }
                 task.parked = true;
@@ -150,21 +230,38 @@ impl RunModel {
             RecordKind::Succeeded {
                 attempt, output, ..
             } => {
+                let waited = task.waiting;
                 task.close(attempt.get())?;
                 task.end("succeeded");
+                if is_gate {
+                    task.output = Some(1);
+                    return wait::check_approved(script, &self.signals);
+                }
                 let value = serde_json::from_slice(output).map_err(|error| error.to_string())?;
                 task.output = Some(value);
+                if waited {
+                    return wait::check_given(script, number, &self.signals, value);
+                }
                 let ruled = task.ruled.get(&attempt.get()).copied().flatten();
-                if !answered(number, attempt.get(), value) && ruled != Some(value) {
+                let answered = handlers.has_answered(run, number, attempt.get(), value);
+                if !answered && ruled != Some(value) {
                     return Err(format!("no handler of this attempt has answered {value}"));
                 }
             }
             RecordKind::Failed {
                 attempt, retry_at, ..
             } => {
+                let waited = task.waiting;
                 task.close(attempt.get())?;
                 if retry_at.is_none() {
                     task.end("failed");
+                }
+                if is_gate {
+                    return wait::check_rejected(script, &self.signals);
+                }
+                let ruled = task.ruled.contains_key(&attempt.get());
+                if !waited && !ruled && !handlers.has_begun(run, number, attempt.get()) {
+                    return Err("no handler has begun this attempt".to_owned());
                 }
             }
             RecordKind::Lost { attempt, .. } | RecordKind::Snoozed { attempt, .. } => {
@@ -173,6 +270,7 @@ impl RunModel {
             RecordKind::Expanded { attempt, .. } => {
                 task.close(attempt.get())?;
                 task.expanded = true;
+                task.last_expanded = attempt.get();
             }
             RecordKind::Resolved { output, .. } => {
                 task.living()?;
@@ -208,9 +306,65 @@ impl RunModel {
             RecordKind::Started if self.started => return Err("it had begun before".to_owned()),
             RecordKind::Started => self.started = true,
             RecordKind::RunCancelled { .. } => self.cancelled = true,
+            RecordKind::Signalled { name, payload } if name.starts_with("signal-") => {
+                let value = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+                if self.signals.insert(name.to_string(), value).is_some() {
+                    return Err("it had come before".to_owned());
+                }
+            }
+            RecordKind::Signalled { name, payload } if name.starts_with("approval:") => {
+                let approved = wait::approves(payload)?;
+                let name = name.to_string();
+                if self.signals.insert(name, approved.into()).is_some() {
+                    return Err("it had come before".to_owned());
+                }
+            }
             RecordKind::Signalled { name, payload } => self.ruled(name, payload)?,
-            RecordKind::Settled(_) => self.settled = true,
+            RecordKind::Paused { .. } => self.paused = true,
+            RecordKind::Resumed => self.paused = false,
+            RecordKind::Patched { patch } => self.patched(patch)?,
+            RecordKind::Settled(_) => {
+                self.settled = true;
+                self.paused = false;
+            }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// The graph has changed.
+    fn patched(&mut self, patch: &[u8]) -> Result<(), String> {
+        let patch: serde_json::Value =
+            serde_json::from_slice(patch).map_err(|error| error.to_string())?;
+        let id = patch["id"].as_str().ok_or("it has no name")?;
+        match self.patches.insert(id.to_owned()) {
+            true => Ok(()),
+            false => Err("it was applied before".to_owned()),
+        }
+    }
+
+    /// Somebody gives what has not succeeded another chance: one task that has failed, or all.
+    fn open_again(&mut self, only: Option<u32>, script: Option<&RunScript>) -> Result<(), String> {
+        let planned = script.map_or(0, RunScript::planned);
+        let was_settled = std::mem::take(&mut self.settled);
+        if !was_settled && only.is_none() {
+            return Err("the run goes on".to_owned());
+        }
+        self.openings += u32::from(was_settled);
+        (self.cancelled, self.paused) = (false, false);
+        for (number, task) in &mut self.tasks {
+            let is_meant = only.is_none_or(|only| only == *number);
+            let has_failed = matches!(task.ended, Some("failed" | "expired" | "its plan failed"));
+            // Others that have failed stay as they are, and so does everything else in a run that goes on.
+            let stays = !is_meant && (!was_settled || (has_failed && *number < planned));
+            if task.output.is_none() && !stays {
+                if script.is_some_and(|script| script.is_gate(*number)) {
+                    // It is asked again, unless it was approved.
+                    self.signals
+                        .retain(|name, value| *value == 1 || !name.starts_with("approval:"));
+                }
+                task.open_again(is_meant, only == Some(*number));
+            }
         }
         Ok(())
     }
@@ -230,81 +384,5 @@ impl RunModel {
         let task: &mut TaskModel = self.tasks.entry(task).or_default();
         task.ruled.insert(attempt, completes);
         Ok(())
-    }
-
-    /// Compares how the run has ended with what its tasks have answered.
-    pub(super) fn check_end(
-        &self,
-        settlement: Option<&Settlement>,
-        script: Option<&RunScript>,
-    ) -> Result<(), String> {
-        if !self.settled {
-            return Err("it has ended, and no record says so".to_owned());
-        }
-        let Some(script) = script else {
-            // One that a handler has asked for.
-            return Ok(());
-        };
-        match settlement {
-            None => Err("it has ended without a settlement".to_owned()),
-            Some(Settlement::Failed { .. }) => Ok(()),
-            Some(Settlement::Cancelled { .. }) if script.cancel_after.is_none() => {
-                Err("nobody has cancelled it".to_owned())
-            }
-            Some(Settlement::Cancelled { .. }) => Ok(()),
-            Some(Settlement::Succeeded { result }) => {
-                let roots = 0..script.tasks.len() as u32;
-                let outputs: Vec<_> = roots.filter_map(|task| self.output_of(task)).collect();
-                let text = String::from_utf8_lossy(result);
-                let wrong = |error: serde_json::Error| format!("{error}: {text}");
-                let right = match script.ending {
-                    Ending::All => {
-                        let result: Vec<u64> = serde_json::from_slice(result).map_err(wrong)?;
-                        result == outputs
-                    }
-                    Ending::First => {
-                        let result: u64 = serde_json::from_slice(result).map_err(wrong)?;
-                        outputs.contains(&result)
-                    }
-                    Ending::Quorum(needed) => {
-                        let result: Vec<u64> = serde_json::from_slice(result).map_err(wrong)?;
-                        let known = result.iter().all(|value| outputs.contains(value));
-                        result.len() == needed && known
-                    }
-                };
-                match right {
-                    true => Ok(()),
-                    false => Err(format!(
-                        "its result is {text}, and its tasks answered {outputs:?}"
-                    )),
-                }
-            }
-        }
-    }
-}
-
-/// What a record is called in the record of events.
-pub(super) fn name_of(kind: &RecordKind) -> &'static str {
-    match kind {
-        RecordKind::Started => "+ started",
-        RecordKind::Dispatched { .. } => "+ dispatched",
-        RecordKind::Claimed { .. } => "+ claimed",
-        RecordKind::Granted { .. } => "+ granted",
-        RecordKind::Parked { .. } => "+ parked",
-        RecordKind::Signalled { .. } => "+ signalled",
-        RecordKind::Succeeded { .. } => "+ succeeded",
-        RecordKind::Failed { .. } => "+ failed",
-        RecordKind::Lost { .. } => "+ lost",
-        RecordKind::Snoozed { .. } => "+ snoozed",
-        RecordKind::Aimed { .. } => "+ aimed",
-        RecordKind::Expanded { .. } => "+ expanded",
-        RecordKind::Resolved { .. } => "+ resolved",
-        RecordKind::ScopeFailed { .. } => "+ scope failed",
-        RecordKind::Expired { .. } => "+ expired",
-        RecordKind::Cancelled { .. } => "+ cancelled",
-        RecordKind::RunCancelled { .. } => "+ run cancelled",
-        RecordKind::Settled(_) => "+ settled",
-        RecordKind::Unserved { .. } => "+ unserved",
-        _ => "+ other",
     }
 }
