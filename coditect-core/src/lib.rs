@@ -79,6 +79,7 @@ mod effect;
 mod error;
 mod failure;
 pub mod guard;
+mod limit;
 mod orchestrator;
 mod plan;
 mod ports;
@@ -107,6 +108,7 @@ pub use crate::context::{ChildRequest, Progress, TaskContext};
 pub use crate::effect::EffectClass;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::failure::{Failure, FailureKind};
+pub use crate::limit::{Limit, LimitOn, LimitUse};
 pub use crate::orchestrator::{FnOrchestrator, Orchestrator, orchestrator};
 pub use crate::plan::{
     Approval, Awaited, Call, Decision, FailurePolicy, IntoInput, Parking, Patch, Plan, PlanBuilder,

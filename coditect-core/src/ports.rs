@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::limit::known::Limits;
 use crate::schedule::CalendarClock;
 use crate::wire;
 
@@ -28,6 +29,8 @@ pub(crate) struct Ports {
     pub(crate) calendar: Arc<CalendarClock>,
     pub(crate) chance: Chance,
     pub(crate) settings: Settings,
+    /// How many tasks of capabilities and tenants may be worked on, by all together.
+    pub(crate) limits: Limits,
     /// After how long a handler claims what it works on and lets its delivery go; none where deliveries may be held
     /// for ever.
     pub(crate) claim_after: Option<Duration>,

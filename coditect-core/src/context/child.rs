@@ -132,7 +132,7 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
                 Err(error) => break Err(error),
             }
         };
-        absence.come_back().await;
+        absence.come_back(&context.inner.token).await;
         answer
     }
 }

@@ -36,7 +36,7 @@ use crate::failure::FailureKind;
 use crate::plan::Call;
 use crate::ports::Ports;
 use crate::run::{Occasion, Submitter};
-use crate::worker::{Hosted, RateGate, Slot};
+use crate::worker::{Counted, Hosted, RateGate, Slot};
 
 /// One attempt of a task, as its handler sees it: deadline, cancellation, and ways to reach others.
 ///
@@ -128,6 +128,8 @@ pub(crate) struct ContextParts {
     /// None where the task came over the bus, and for requests.
     pub(crate) siblings: Option<Siblings>,
     pub(crate) slot: Slot,
+    /// None for requests.
+    pub(crate) counted: Option<Counted>,
     /// Counts what the call costs, where that is limited.
     pub(crate) meter: Option<Arc<RateGate>>,
 }
@@ -145,7 +147,7 @@ impl TaskContext {
                 services: parts.services,
                 siblings: parts.siblings,
                 hosted: Arc::clone(parts.slot.hosted()),
-                slot: HeldSlot::new(parts.slot),
+                slot: HeldSlot::new(parts.slot, parts.counted),
                 meter: parts.meter,
             }),
         }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::TaskContext;
-use crate::worker::{Away, Hosted, Slot};
+use crate::worker::{Away, Counted, Hosted, Slot};
 
-/// The slot in which a handler runs.
+/// The slot in which a handler runs, and its part in what is limited.
 ///
-/// It is free for others while the handler waits for answers, and taken again for the last of them
+/// Both are free for others while the handler waits for answers, and taken again for the last of them
 /// only: a handler that took it while it waits for another answer would keep it from the agent that is
 /// to give that answer, which may be of its own kind.
 pub(super) struct HeldSlot {
     hosted: Arc<Hosted>,
+    /// Said of a task of a run.
+    counted: Option<Counted>,
     state: Mutex<State>,
 }
 
@@ -27,10 +30,14 @@ struct State {
     has_waited: bool,
     /// The handler has ended; what it spawned may go on, without a slot.
     ended: bool,
+    /// The number under which the owner hears of the handler, once it has waited.
+    number: Option<u64>,
+    /// What was told of it last.
+    step: u64,
 }
 
 impl HeldSlot {
-    pub(super) fn new(slot: Slot) -> Self {
+    pub(super) fn new(slot: Slot, counted: Option<Counted>) -> Self {
         Self {
             hosted: Arc::clone(slot.hosted()),
             state: Mutex::new(State {
@@ -39,7 +46,10 @@ impl HeldSlot {
                 waiting: 0,
                 has_waited: false,
                 ended: false,
+                number: counted.as_ref().and_then(|counted| counted.number),
+                step: 0,
             }),
+            counted,
         }
     }
 
@@ -52,10 +62,18 @@ impl HeldSlot {
             if !state.ended && state.away.is_none() {
                 state.away = Some(self.hosted.go_away());
             }
+            if let (1, false, Some(counted)) = (state.waiting, state.ended, &self.counted) {
+                let number = *state.number.get_or_insert_with(|| counted.number());
+                state.step += 1;
+                counted.leave(number, state.step);
+            }
             state.slot.take()
         };
         drop(left);
-        Absence(self)
+        Absence {
+            held: self,
+            returns: false,
+        }
     }
 
     /// Gives the slot up for good.
@@ -89,6 +107,19 @@ impl HeldSlot {
         };
         drop(unwanted);
     }
+
+    /// What the owner is told next of a handler that would go on; none if it waits for more, or has ended.
+    fn next_step(&self) -> Option<(&Counted, u64, u64)> {
+        let counted = self.counted.as_ref()?;
+        let mut state = self.state.lock();
+        if state.waiting > 0 || state.ended {
+            return None;
+        }
+        let step = state.step + 1;
+        // The one after it is for a handler that does not wait for the answer.
+        state.step += 2;
+        Some((counted, state.number?, step))
+    }
 }
 
 impl TaskContext {
@@ -104,13 +135,22 @@ impl TaskContext {
 }
 
 /// A handler waits for an answer.
-pub(super) struct Absence<'a>(&'a HeldSlot);
+pub(super) struct Absence<'a> {
+    held: &'a HeldSlot,
+    /// The handler waits until it has all again that it needs to go on.
+    returns: bool,
+}
 
 impl Absence<'_> {
-    /// Takes a slot again, unless the handler waits for yet another answer.
-    pub(super) async fn come_back(self) {
-        let held = self.0;
+    /// Takes a slot again, unless the handler waits for yet another answer; before that, its part in what is limited, as
+    /// those that have theirs may wait for slots.
+    pub(super) async fn come_back(mut self, token: &CancellationToken) {
+        self.returns = true;
+        let held = self.held;
         drop(self);
+        if let Some((counted, number, step)) = held.next_step() {
+            counted.may_go_on(number, step, token).await;
+        }
         if held.is_wanted() {
             let slot = held.hosted.slot().await;
             held.keep(slot);
@@ -120,12 +160,25 @@ impl Absence<'_> {
 
 impl Drop for Absence<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
-        // Where the question itself was dropped nobody comes back to wait for a slot.
-        if self.0.is_wanted()
-            && let Some(slot) = self.0.hosted.try_slot()
+        let held = self.held;
         {
-            self.0.keep(slot);
+            let mut state = held.state.lock();
+            state.waiting -= 1;
+            if let (0, Some(counted), Some(number)) = (state.waiting, &held.counted, state.number) {
+                counted.come_back(number);
+            }
+        }
+        if self.returns {
+            return;
+        }
+        // Where the question itself was dropped nobody comes back to wait for leave, or for a slot.
+        if let Some((counted, number, step)) = held.next_step() {
+            counted.tell_that_it_works(number, step);
+        }
+        if held.is_wanted()
+            && let Some(slot) = held.hosted.try_slot()
+        {
+            held.keep(slot);
         }
     }
 }

@@ -164,6 +164,7 @@ impl Owner {
     /// One that had been taken and not acknowledged went with the queue, too: its worker has been told that it is lost.
     pub(super) fn publish_again(&mut self, queue: Option<&QueueName>, gone: Gone) {
         self.now = self.shared.ports.clock.now();
+        let mut again = Vec::new();
         for (run, active) in &mut self.runs {
             for (task, flight) in &mut active.flights {
                 let at = match &flight.place {
@@ -173,6 +174,7 @@ impl Owner {
                 };
                 if queue.is_none_or(|queue| queue == at) && gone.took(flight, self.now) {
                     flight.since = self.now;
+                    again.push((*run, *task));
                     self.deferred.push(Deferred::Publish {
                         run: *run,
                         task: *task,
@@ -180,6 +182,9 @@ impl Owner {
                     });
                 }
             }
+        }
+        for attempt in again {
+            self.count_again(attempt);
         }
     }
 }

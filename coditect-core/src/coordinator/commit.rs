@@ -151,6 +151,11 @@ impl Owner {
                 for (level, ticket) in tickets.iter().enumerate().filter(|(_, at)| **at != 0) {
                     ready.remove(level, &active.tenant, *ticket);
                 }
+                if self.gates.are_any() {
+                    let capability = self.classes.get(*class).requirement.name.as_str();
+                    let groups = self.gates.groups(capability, &active.tenant);
+                    self.gates.touch(&groups);
+                }
             }
         }
         self.timers

@@ -66,6 +66,7 @@ impl Owner {
     /// neither a flood of low tasks nor the order of first use decides who gets a slot.
     pub(super) fn dispatch(&mut self) {
         self.held_until = None;
+        self.unblock_tenants();
         let open = self.classes.all().map(|class| Open {
             class,
             levels: std::array::from_fn(|level| self.classes.get(class).ready.has(level)),
@@ -84,6 +85,9 @@ impl Owner {
             let Some(mut one) = next.and_then(|index| open.remove(index)) else {
                 return;
             };
+            if !self.admits_class(one.class) {
+                continue;
+            }
             let room = self.room(one.class, level);
             let dispatched = self.dispatch_one(one.class, level, room);
             let ready = &self.classes.get(one.class).ready;
@@ -251,6 +255,7 @@ impl Owner {
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);
         }
+        self.took_off(run, class);
         self.deferred.push(deferred);
         self.must(
             run,
@@ -275,6 +280,13 @@ impl Owner {
             let Some(turn) = ready.next(level, who) else {
                 return none;
             };
+            if self.gates.are_any() && !self.gates.admits_tenant(&turn.tenant, self.now) {
+                // It stands in the queues again once there is room.
+                ready.block(&turn.tenant);
+                self.gates.block(&turn.tenant, class);
+                none = Next::Cleared;
+                continue;
+            }
             // Whatever comes of this run: others may wait at other levels, and nothing might call for them later.
             none = Next::Cleared;
             let Some(active) = self.runs.get_mut(&turn.run) else {
@@ -341,8 +353,17 @@ impl Owner {
         let active = self.runs.get_mut(&run)?;
         let was_at_limit = active.is_at_limit();
         let flight = active.flights.remove(&task)?;
-        if was_at_limit && !active.is_at_limit() {
-            let ready = active.machine.scheduler().classes_with_ready();
+        let is_free = was_at_limit && !active.is_at_limit();
+        if self.gates.are_used() {
+            self.came_down(run, task, flight.class);
+        }
+        if is_free {
+            let ready = self
+                .runs
+                .get(&run)?
+                .machine
+                .scheduler()
+                .classes_with_ready();
             let ready: Vec<_> = ready.collect();
             for class in ready {
                 self.queue(run, class);

@@ -16,6 +16,7 @@ use crate::wire::{AttemptId, Grant, Holding};
 use crate::worker::Slot;
 
 /// An answer to a claim, on its way to whoever asked.
+#[derive(Debug)]
 pub(super) struct Answer {
     to: QueueName,
     correlation: Option<CorrelationId>,
@@ -107,6 +108,7 @@ impl Owner {
             held.granted = Some(claim);
             held
         };
+        let is_new = !active.flights.contains_key(&task);
         // One that was parked, or in no queue that is known.
         active.flights.entry(task).or_insert_with(|| Flight {
             attempt: attempt.attempt,
@@ -117,6 +119,9 @@ impl Owner {
             probe: None,
         });
         let held = held();
+        if is_new {
+            self.took_off(run, class);
+        }
         self.give_to_worker(run, attempt, held);
     }
 
@@ -204,6 +209,25 @@ impl Owner {
 }
 
 impl Answer {
+    pub(super) fn new(
+        to: QueueName,
+        correlation: Option<CorrelationId>,
+        claim: u64,
+        granted: bool,
+    ) -> Self {
+        let grant = Grant { claim, granted };
+        Self {
+            to,
+            correlation,
+            grant,
+        }
+    }
+
+    /// Says whether it answers the same question.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.to == other.to && self.grant.claim == other.grant.claim
+    }
+
     pub(super) async fn send(self, bus: &dyn MessageBus) {
         let Ok(envelope) = self.grant.to_envelope(self.correlation) else {
             return;

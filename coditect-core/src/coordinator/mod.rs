@@ -1,5 +1,6 @@
 //! The coordinator: owns partitions, keeps their runs in memory, and moves them by journal records.
 
+mod absence;
 mod active;
 mod anew;
 mod attendance;
@@ -7,10 +8,13 @@ mod budget;
 mod check;
 mod claim;
 mod classes;
+mod clerk;
 mod commit;
 mod conclude;
 mod dispatch;
 mod due;
+mod gate;
+mod gates;
 mod grant;
 mod hearing;
 mod inbox;
@@ -18,6 +22,7 @@ mod keeper;
 mod lane;
 mod leaving;
 mod life;
+mod limiting;
 mod listeners;
 mod machine;
 mod orphan;

@@ -17,7 +17,9 @@ use super::active::ActiveRun;
 use super::anew::Notices;
 use super::budget::Parked;
 use super::classes::Classes;
+use super::clerk::News;
 use super::commit::Deferred;
+use super::gates::Gates;
 use super::hearing::{Heard, Hearing};
 use super::machine::Effect;
 use super::publisher::Outbox;
@@ -25,7 +27,7 @@ use super::timer::Timers;
 use super::{Shared, sweep};
 use crate::failure::Failure;
 use crate::run::Backlog;
-use crate::wire::{AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable};
+use crate::wire::{Absence, AttemptId, Echo, Holding, KIND, Outcome, Said, Unreadable, Word};
 
 /// How many outcomes one turn takes in, so that each is committed soon.
 pub(super) const TURN: usize = 1024;
@@ -51,6 +53,9 @@ pub(super) struct Owner {
     pub(super) parked: Parked,
     /// When something that is held is tried.
     pub(super) held_until: Option<Timestamp>,
+    /// Limits over the whole deployment.
+    pub(super) gates: Gates,
+    pub(super) to_told: mpsc::Sender<News>,
     pub(super) turns: PriorityTurns,
     pub(super) batch: Batch,
     /// What is done once the batch is committed.
@@ -87,6 +92,8 @@ pub(super) struct Sources {
     pub(super) finished: mpsc::Receiver<Finished>,
     /// Attempts whose instance could not be reached.
     pub(super) returned: mpsc::Receiver<AttemptId>,
+    /// What the store has told of shares of limits.
+    pub(super) shares: mpsc::Receiver<News>,
     /// Told of queues that were found or left, where they are followed.
     pub(super) followed: Option<watch::Receiver<()>>,
     /// Told of queues that lost what they had.
@@ -97,6 +104,7 @@ pub(super) struct Sources {
 enum Read {
     Outcomes(Vec<Result<Outcome, Box<Unreadable>>>),
     Holding(Said, Holding),
+    Absence(Word, Absence),
     Echo(Echo),
 }
 
@@ -132,7 +140,7 @@ impl Owner {
             }
             let timer = self.next_wake().map(|at| shared.ports.clock.instant(at));
             let mut from_bus: Option<Heard> = None;
-            let (mut finished, mut returned) = (None, None);
+            let (mut finished, mut returned, mut shares) = (None, None, None);
             let (mut inbox, mut look, mut woken, mut quiet) = (false, false, false, false);
             // What is rare comes first, and a turn takes in what else is there: none waits for what never ends.
             tokio::select! {
@@ -147,6 +155,7 @@ impl Owner {
                 () = self.sources.inbox.changed() => inbox = true,
                 one = self.sources.finished.recv() => finished = one,
                 Some(one) = self.sources.returned.recv() => returned = Some(one),
+                one = self.sources.shares.recv() => shares = one,
                 () = self.wake.notified() => woken = true,
                 heard = self.sources.bus.next() => from_bus = Some(heard),
                 _ = self.sources.local.recv_many(&mut local, TURN) => {}
@@ -154,6 +163,11 @@ impl Owner {
                 () = sleep_until(timer) => {}
             }
             self.now = shared.ports.clock.now();
+            self.follow_limits();
+            while let Some(news) = shares {
+                self.told_of_shares(news);
+                shares = self.sources.shares.try_recv().ok();
+            }
             if look {
                 changed = Box::pin(view.changed());
                 self.look();
@@ -199,6 +213,7 @@ impl Owner {
             }
             self.due();
             self.sweep();
+            self.let_them_go_on();
             if self.leave.is_cancelled() {
                 self.prepare_to_leave();
             } else {
@@ -211,6 +226,7 @@ impl Owner {
             if self.commit().await.is_err() {
                 break;
             }
+            self.settle_shares();
             self.backlog.set(|| self.classes.waiting());
             if quiet && !progressed {
                 if !shared.hands_over {
@@ -245,17 +261,22 @@ impl Owner {
         let envelope = delivery.envelope();
         let kind = envelope.header(KIND);
         let said = Said::ALL.into_iter().find(|said| kind == Some(said.kind()));
-        let read = match said {
-            Some(said) => Holding::read(envelope).map(|holding| Read::Holding(said, holding)),
-            None if kind == Some(Echo::KIND) => Echo::read(envelope).map(Read::Echo),
-            None if kind == Some(Outcome::SEVERAL) => {
+        let word = Word::ALL.into_iter().find(|word| kind == Some(word.kind()));
+        let read = match (said, word) {
+            (None, Some(word)) => {
+                Absence::read(envelope).map(|absence| Read::Absence(word, absence))
+            }
+            (Some(said), _) => Holding::read(envelope).map(|holding| Read::Holding(said, holding)),
+            _ if kind == Some(Echo::KIND) => Echo::read(envelope).map(Read::Echo),
+            _ if kind == Some(Outcome::SEVERAL) => {
                 Outcome::read_several(envelope).map(Read::Outcomes)
             }
-            None => Ok(Read::Outcomes(vec![Outcome::read(envelope)])),
+            _ => Ok(Read::Outcomes(vec![Outcome::read(envelope)])),
         };
         match read {
             Ok(Read::Outcomes(outcomes)) => self.outcomes(outcomes, delivery),
             Ok(Read::Holding(said, holding)) => self.heard(said, &holding, delivery),
+            Ok(Read::Absence(word, absence)) => self.heard_absence(word, &absence, delivery),
             Ok(Read::Echo(echo)) => {
                 self.echoed(echo);
                 self.deferred.push(Deferred::Ack(delivery));
@@ -275,7 +296,11 @@ impl Owner {
         let sweep = sweeps.then_some(self.next_sweep);
         let times = self.timers.next().into_iter().chain(sweep);
         let times = times.chain(self.leaving.map(|since| self.leaves_by(since)));
-        times.chain(self.parked.next).chain(self.held_until).min()
+        times
+            .chain(self.parked.next)
+            .chain(self.held_until)
+            .chain(self.gates.next())
+            .min()
     }
 }
 

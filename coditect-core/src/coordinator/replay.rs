@@ -239,6 +239,7 @@ impl Owner {
                 probe: None,
             };
             active.flights.insert(task, flight);
+            self.took_off(run, class);
             return self.timers.push(until, run, Due::Claim(task));
         }
         let state = self.classes.get_mut(class);
@@ -266,7 +267,7 @@ impl Owner {
                 probe: None,
             };
             active.flights.insert(task, flight);
-            return;
+            return self.took_off(run, class);
         }
         let is_recorded = routes.is_none();
         let local = state.local.iter().find_map(Offer::try_slot);
@@ -313,6 +314,7 @@ impl Owner {
         if let Some(active) = self.runs.get_mut(&run) {
             active.flights.insert(task, flight);
         }
+        self.took_off(run, class);
         self.deferred.push(deferred);
         if irreversible {
             self.grant_here(run, task, attempt);

@@ -31,6 +31,7 @@ impl Owner {
         }
         self.next_sweep = self.now.saturating_add(PERIOD);
         self.look_for_orphans();
+        self.count_the_silent();
         let mut long: FxHashMap<QueueName, Vec<Suspect>> = FxHashMap::default();
         for (run, active) in &self.runs {
             for (task, flight) in &active.flights {

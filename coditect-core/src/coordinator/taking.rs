@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::anew::Notices;
 use super::budget::Parked;
 use super::classes::Classes;
+use super::gates::Gates;
 use super::hearing::Hearing;
 use super::owner::{Owner, Sources, TURN};
 use super::publisher::Publisher;
 use super::timer::Timers;
-use super::{Shared, leaving, renew, schedule, sweep};
+use super::{Shared, clerk, leaving, renew, schedule, sweep};
 use crate::error::Error;
 use crate::run::Backlog;
 
@@ -87,6 +88,8 @@ impl Owner {
         let publish = async move { abort.run_until_cancelled(publisher.run()).await };
         shared.tracker.spawn(publish);
         let now = ports.clock.now();
+        let (to_told, shares) = clerk::news();
+        ports.limits.register(&wake);
         let lost = CancellationToken::new();
         let lease = Arc::new(Mutex::new(lease));
         renew::start(&shared, &lease, &lost);
@@ -105,6 +108,8 @@ impl Owner {
             timers: Timers::default(),
             parked: Parked::default(),
             held_until: None,
+            gates: Gates::default(),
+            to_told,
             turns: PriorityTurns::default(),
             batch: Batch::new(),
             deferred: Vec::new(),
@@ -128,6 +133,7 @@ impl Owner {
                 inbox,
                 finished,
                 returned,
+                shares,
                 followed: taking.followed,
                 anew,
             },
@@ -136,6 +142,7 @@ impl Owner {
 
     /// Reads what there is to do, and does nothing of it yet.
     async fn begin(&mut self) -> Result<(), Error> {
+        self.follow_limits();
         self.rebuild().await?;
         self.read_inbox().await
     }

@@ -1,10 +1,10 @@
 //! Describing and starting a runtime.
 
 mod check;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::context::{ProgressPublisher, Services};
 use crate::coordinator::{Coordinator, Listeners, Routes, Shared};
 use crate::error::Error;
 use crate::guard::GuardSet;
+use crate::limit::known::Limits;
 use crate::orchestrator::{Orchestrator, TypedOrchestrator};
 use crate::ports::{Dispatch, Ports, Settings};
 use crate::quarantine::Quarantines;
@@ -275,6 +276,7 @@ impl RuntimeBuilder {
         let budgets = self.resilience.budgets()?;
         let redrives = self.resilience.redrives()?;
         let held = self.resilience.quarantines()?;
+        let offered = self.resilience.limits(self.coordinates)?;
         let hosted: Arc<[Arc<Hosted>]> = hosted.into();
         let incarnation = self.chance.incarnation();
         let (mut guarded, policies) = (GuardSet::default(), &self.resilience.guards);
@@ -307,8 +309,10 @@ impl RuntimeBuilder {
             calendar: Arc::default(),
             chance: self.chance,
             settings,
+            limits: Limits::default(),
             private,
         });
+        ports.limits.load(&ports.store, &offered).await?;
         let prepared = Arc::new(PreparedRuns::default());
         let admission = self.resilience.admission().filter(|_| self.coordinates);
         let submitter = Submitter::new(
@@ -382,18 +386,5 @@ impl RuntimeBuilder {
                 closed: AtomicBool::new(false),
             }),
         })
-    }
-}
-
-impl fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder")
-            .field("agents", &self.agents.len())
-            .field("aggregators", &self.catalogue)
-            .field("bus", &self.bus)
-            .field("registry", &self.registry)
-            .field("state", &self.state)
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@ mod builder;
 mod dead_letters;
 mod discovery;
 mod guard;
+mod limit;
 mod quarantine;
 mod request;
 mod resilience;

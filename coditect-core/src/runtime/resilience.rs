@@ -9,6 +9,7 @@ use super::{Runtime, RuntimeBuilder};
 use crate::coordinator::Budgets;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guards;
+use crate::limit::Limit;
 use crate::redrive::{RedrivePolicy, Redrives};
 use crate::run::Admission;
 use crate::worker::{RateGate, RateLimits};
@@ -28,6 +29,8 @@ pub(super) struct Resilience {
     pub(super) quarantines: Vec<(String, Option<QuarantinePolicy>)>,
     /// The same for those that were not named.
     pub(super) quarantine: Option<QuarantinePolicy>,
+    /// How many tasks are worked on at once by all processes together.
+    pub(super) limits: Vec<Limit>,
     /// What stands before the ports.
     pub(super) guards: Guards,
     /// How many runs may wait before new ones are refused, by priority.

@@ -47,13 +47,18 @@ pub(crate) struct Holding {
     pub(crate) claim: Option<u64>,
 }
 
+/// A lease that somebody has named, within bounds.
+pub(super) fn lease(millis: u64) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(3_600);
+    Duration::from_millis(millis).clamp(SHORTEST, LONGEST)
+}
+
 impl Holding {
     /// The lease, which is never so short that only its own way here takes longer, nor so long that a dead agent is
     /// waited for all day.
     pub(crate) fn lease(&self) -> Duration {
-        const SHORTEST: Duration = Duration::from_millis(100);
-        const LONGEST: Duration = Duration::from_secs(3_600);
-        Duration::from_millis(self.lease_ms).clamp(SHORTEST, LONGEST)
+        lease(self.lease_ms)
     }
 
     pub(crate) fn to_envelope(&self, said: Said) -> Result<Envelope, Error> {

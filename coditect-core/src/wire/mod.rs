@@ -1,5 +1,6 @@
 //! What crosses the bus: names, headers and bodies, as `docs/wire.md` describes them.
 
+mod absence;
 mod control;
 mod grant;
 mod holding;
@@ -18,6 +19,7 @@ use coditect_registry::{
 use coditect_telemetry::TraceContext;
 use semver::Version;
 
+pub(crate) use self::absence::{Absence, Handler, Word};
 pub(crate) use self::control::{Anew, AttemptId, Control, Notice, Unwanted};
 pub(crate) use self::grant::Grant;
 pub(crate) use self::holding::{Echo, Holding, Said};

@@ -273,6 +273,17 @@ fn claims_are_as_documented() {
 }
 
 #[test]
+fn words_of_handlers_that_wait_are_those_of_the_page() {
+    let absence = survives::<Absence>("absence");
+    for word in Word::ALL {
+        let envelope = absence.to_envelope(word).unwrap();
+        assert_eq!(envelope.header(KIND), Some(word.kind()));
+        assert!(PAGE.contains(&format!("`coditect-kind: {}`", word.kind())));
+        assert_eq!(Absence::read(&envelope).unwrap(), absence);
+    }
+}
+
+#[test]
 fn an_irreversible_task_is_of_its_own_kind_and_where_nothing_is_said_nothing_is_asked_for() {
     for (effect, kind) in [
         (None, "task"),

@@ -20,7 +20,7 @@ use super::running::AttemptName;
 use crate::wire::{AttemptId, Holding, Said};
 
 /// How many attempts one heartbeat names, so that none is too large for a message however many are held.
-const AT_ONCE: usize = 1000;
+pub(super) const AT_ONCE: usize = 1000;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 

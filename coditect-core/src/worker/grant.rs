@@ -64,13 +64,18 @@ enum State {
 }
 
 impl Grants {
-    fn ask(&self) -> (u64, oneshot::Receiver<bool>) {
+    pub(super) fn ask(&self) -> (u64, oneshot::Receiver<bool>) {
         let (answer, answered) = oneshot::channel();
         let mut asked = self.asked.lock();
         asked.last += 1;
         let claim = asked.last;
         asked.claims.insert(claim, State::Waiting(answer));
         (claim, answered)
+    }
+
+    /// Waits for the answer to a question no longer that claims nothing.
+    pub(super) fn forget(&self, claim: u64) {
+        self.asked.lock().claims.remove(&claim);
     }
 
     /// Waits for the answer to a claim no longer.
@@ -186,7 +191,7 @@ impl Worker {
     }
 
     /// The queue in which the answers come, which is listened to from the first claim on.
-    async fn listen_for_grants(self: &Arc<Self>) -> Result<QueueName, Error> {
+    pub(super) async fn listen_for_grants(self: &Arc<Self>) -> Result<QueueName, Error> {
         let listening = self.grants.queue.get_or_try_init(|| async {
             let queue = wire::grant_queue(self.incarnation)?;
             let consumer = subscribe(&*self.services.ports.bus, &queue).await?;

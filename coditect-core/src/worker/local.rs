@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
+use super::absence::Counted;
 use super::attempt::{Bounds, Ended, attempt};
 use super::request::{Question, respond};
 use super::running::AttemptName;
@@ -75,6 +76,18 @@ impl Worker {
                 trace.attach(&span);
             }
             let (leave, meter) = job.slot.begin();
+            let counted = Counted {
+                worker: Arc::clone(&worker),
+                owner: job.owner.clone(),
+                attempt: AttemptId {
+                    run: job.run,
+                    task: job.task,
+                    attempt: job.attempt,
+                },
+                by: job.by.clone(),
+                tenant: Arc::clone(&job.scope.fields().tenant),
+                number: None,
+            };
             let context = TaskContext::new(ContextParts {
                 scope: job.scope,
                 task: job.task,
@@ -85,6 +98,7 @@ impl Worker {
                 services: Arc::clone(&worker.services),
                 siblings: Some(job.siblings),
                 slot: job.slot,
+                counted: Some(counted),
                 meter,
             });
             let attempted = attempt(&hosted, &context, job.input, bounds, leave)

@@ -1,5 +1,6 @@
 //! The worker: agents of this process, the slots they work in, and where their tasks come from.
 
+mod absence;
 mod anew;
 mod attempt;
 mod board;
@@ -36,6 +37,8 @@ use coditect_resilience::{Breaker, BreakerStore, RateLimitStore, SplitMix};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::absence::Absences;
+pub(crate) use self::absence::Counted;
 pub(crate) use self::anew::tell_anew;
 pub(crate) use self::attempt::Ended;
 pub(crate) use self::board::GuardBoard;
@@ -78,6 +81,8 @@ pub(crate) struct Worker {
     claims: Arc<Claims>,
     /// The claims that wait for leave to begin.
     grants: Grants,
+    /// Handlers that wait for others.
+    absences: Absences,
     randomness: SplitMix,
     tellers: Arc<Tellers>,
     /// What runs here for owners that have handed their partitions over.
@@ -112,6 +117,7 @@ impl Worker {
             running: Arc::default(),
             claims: Arc::default(),
             grants: Grants::default(),
+            absences: Absences::default(),
             tellers: Arc::default(),
             handed: Handed::default(),
             anew: anew::Bell::default(),
@@ -133,6 +139,7 @@ impl Worker {
         }
         self.tracker.spawn(Arc::clone(self).tend_breakers());
         self.share();
+        self.follow_limits();
         control::start(self).await?;
         self.tracker.spawn(Arc::clone(self).heartbeats());
         membership::start(self).await
@@ -194,6 +201,15 @@ impl Worker {
             let rate = Arc::clone(rate);
             self.until_ended(async move { rate.run(store).await });
         }
+    }
+
+    /// Follows which limits there are, and tells who does not count for them.
+    fn follow_limits(self: &Arc<Self>) {
+        let ports = Arc::clone(&self.services.ports);
+        let store = Arc::clone(&ports.store);
+        self.until_ended(async move { ports.limits.follow(store).await });
+        let worker = Arc::clone(self);
+        self.until_ended(async move { worker.tell_absences().await });
     }
 
     fn until_ended(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {

@@ -117,6 +117,7 @@ pub(super) async fn respond(
         services: Arc::clone(services),
         siblings: None,
         slot: question.slot,
+        counted: None,
         meter,
     });
     let attempted = attempt(hosted, &context, question.input, bounds, leave)

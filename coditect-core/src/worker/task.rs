@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Worker;
+use super::absence::Counted;
 use super::attempt::{Attempted, Bounds, Ended, attempt};
 use super::claim::Hold;
 use super::consume::{RESUBSCRIBE, settle};
@@ -73,6 +74,18 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         return settle(delivery.ack()).await;
     };
     let deadline = message.deadline.map(|at| clock.instant(at));
+    let mut counted = Counted {
+        worker: Arc::clone(&worker),
+        owner: name.owner.clone(),
+        attempt: name.attempt,
+        by: by.clone(),
+        tenant: Arc::clone(&message.tenant),
+        number: None,
+    };
+    if delivery.redeliveries() > 0 {
+        // Whoever had it before may have said that it waits.
+        counted.tell_that_it_begins();
+    }
     let hold = match effect.is_irreversible() {
         true => {
             let token = &enrolled.token;
@@ -117,6 +130,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         services: Arc::clone(&worker.services),
         siblings: None,
         slot,
+        counted: Some(counted),
         meter,
     });
     let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);

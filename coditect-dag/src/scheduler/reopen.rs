@@ -13,8 +13,10 @@ use super::transition::TaskState;
 use crate::TaskId;
 
 /// The way from a task up to the run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Path {
+    /// The task.
+    meant: u32,
     /// The task, and the expanded tasks around it.
     tasks: FxHashSet<u32>,
     /// The scopes that they are in.
@@ -59,7 +61,11 @@ impl<P: Ord + Copy> Scheduler<P> {
 
     /// Finds the way from a failed task up to the run; none if another attempt could not be heard there.
     fn path_up(&self, task: u32) -> Option<Path> {
-        let mut path = Path::default();
+        let mut path = Path {
+            meant: task,
+            tasks: FxHashSet::default(),
+            scopes: FxHashSet::default(),
+        };
         if self.state_of(task) != TaskState::Failed {
             return None;
         }
@@ -113,7 +119,9 @@ impl<P: Ord + Copy> Scheduler<P> {
                 TaskState::Cancelled if self.tasks[task as usize].removed => self.count_final(task),
                 _ => {
                     self.troubles[task as usize] = Trouble::default();
-                    match self.last_scope(task) {
+                    // The one that is meant makes another plan; on the way to it plans go on.
+                    let is_meant = path.is_some_and(|path| path.meant == task);
+                    match self.last_scope(task).filter(|_| !is_meant) {
                         Some(within) => {
                             self.advance(task, TaskState::Running);
                             self.tasks[task as usize].expanded = true;

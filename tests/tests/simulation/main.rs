@@ -37,7 +37,7 @@ use crate::planted::Planted;
 /// How many seeds are tried where nothing is said.
 const SEEDS: u64 = 2_000;
 /// Seeds that have failed once, when the code and the simulation were as they were.
-const REGRESSIONS: [u64; 3] = [24, 684, 3303];
+const REGRESSIONS: [u64; 5] = [20787, 21648, 22788, 23858, 24741];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -119,7 +119,7 @@ fn a_seed_repeats_itself_event_by_event() {
     assert_ne!(simulate(1, None).fingerprint, simulate(2, None).fingerprint);
 }
 
-/// What must happen somewhere in a hundred seeds, or the simulation shows less than it says.
+/// What must happen somewhere in three hundred seeds, or the simulation shows less than it says.
 const HAPPENS: [&str; 84] = [
     "starts",
     "has started",
@@ -211,7 +211,7 @@ const HAPPENS: [&str; 84] = [
 fn everything_that_may_happen_does() {
     count_panics();
     let mut happened = BTreeSet::new();
-    for seed in 0..100 {
+    for seed in 0..300 {
         happened.extend(simulate(seed, None).world.happened());
     }
     let missing: Vec<_> = HAPPENS

@@ -33,8 +33,11 @@ pub(super) struct Turns<R> {
     last: Ticket,
 }
 
-/// The tenants that wait at a priority, by their tickets, divided by how much they have outside.
-type Level = [BTreeMap<Ticket, Arc<str>>; 3];
+/// The tenants that wait at a priority, by their tickets, divided by how much they have outside, and whether they may have more at all.
+type Level = [BTreeMap<Ticket, Arc<str>>; 4];
+
+/// The line of those who may have no turn at all for now.
+const BLOCKED: usize = 3;
 
 /// Who may have a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(super) enum Who {
 struct Tenant<R> {
     /// How many of its tasks are outside.
     outside: usize,
+    /// It has no turns, whatever is outside.
+    is_blocked: bool,
     queues: [Queue<R>; LEVELS],
 }
 
@@ -113,10 +118,10 @@ impl<R: Copy> Turns<R> {
     pub(super) fn push(&mut self, level: usize, tenant: &Arc<str>, run: R) -> Ticket {
         let ticket = self.ticket();
         let known = self.tenants.entry(Arc::clone(tenant)).or_default();
+        let line = known.line(self.window);
         let queue = &mut known.queues[level];
         if queue.runs.is_empty() {
             queue.turn = ticket;
-            let line = line_of(known.outside, self.window);
             self.levels[level][line].insert(ticket, Arc::clone(tenant));
         }
         queue.runs.insert(ticket, run);
@@ -151,7 +156,8 @@ impl<R: Copy> Turns<R> {
         } else {
             self.waiting -= 1;
         }
-        let line = &mut self.levels[level][line_of(known.outside, self.window)];
+        let line = &mut self.levels[level][known.line(self.window)];
+        let queue = &mut known.queues[level];
         let tenant = line.remove(&queue.turn)?;
         if !queue.runs.is_empty() {
             line.insert(behind, tenant);
@@ -179,8 +185,9 @@ impl<R: Copy> Turns<R> {
         }
         self.waiting -= 1;
         if queue.runs.is_empty() {
-            let line = line_of(known.outside, self.window);
-            self.levels[level][line].remove(&queue.turn);
+            let turn = queue.turn;
+            let line = known.line(self.window);
+            self.levels[level][line].remove(&turn);
             self.forget_idle(tenant);
         }
     }
@@ -188,10 +195,10 @@ impl<R: Copy> Turns<R> {
     /// A task of a tenant goes outside.
     pub(super) fn departed(&mut self, tenant: &Arc<str>) {
         let known = self.tenants.entry(Arc::clone(tenant)).or_default();
-        let before = known.outside;
+        let from = known.line(self.window);
+        self.outside += usize::from(known.outside == 0);
         known.outside += 1;
-        self.outside += usize::from(before == 0);
-        known.change_line(before, self.window, &mut self.levels);
+        known.change_line(from, self.window, &mut self.levels);
     }
 
     /// A task of a tenant is outside no longer.
@@ -199,13 +206,59 @@ impl<R: Copy> Turns<R> {
         let Some(known) = self.tenants.get_mut(tenant) else {
             return;
         };
-        let before = known.outside;
-        known.outside = before.saturating_sub(1);
-        self.outside -= usize::from(before == 1);
-        known.change_line(before, self.window, &mut self.levels);
+        let from = known.line(self.window);
+        self.outside -= usize::from(known.outside == 1);
+        known.outside = known.outside.saturating_sub(1);
+        known.change_line(from, self.window, &mut self.levels);
         if known.outside == 0 {
             self.forget_idle(tenant);
         }
+    }
+
+    /// A tenant has no turns until it is let again; it keeps its places.
+    pub(super) fn block(&mut self, tenant: &Arc<str>) {
+        self.set_blocked(tenant, true);
+    }
+
+    /// A tenant has its turns again.
+    pub(super) fn unblock(&mut self, tenant: &Arc<str>) {
+        self.set_blocked(tenant, false);
+    }
+
+    fn set_blocked(&mut self, tenant: &Arc<str>, is_blocked: bool) {
+        if let Some(known) = self.tenants.get_mut(tenant) {
+            let from = known.line(self.window);
+            known.is_blocked = is_blocked;
+            known.change_line(from, self.window, &mut self.levels);
+        }
+    }
+
+    /// The runs of all tenants who are not blocked, and of those blocked ones, among the first `most`, whom `counts` names; each
+    /// run as often as it waits.
+    pub(super) fn runs<'a>(
+        &'a self,
+        most: usize,
+        counts: impl Fn(&Arc<str>) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a R> {
+        let of_levels = |from: usize, to: usize| {
+            let levels = self.levels.iter().enumerate();
+            levels.flat_map(move |(level, lines)| {
+                let tenants = lines[from..to].iter().flat_map(BTreeMap::values);
+                tenants.map(move |tenant| (level, tenant))
+            })
+        };
+        let open = of_levels(0, BLOCKED);
+        let blocked = of_levels(BLOCKED, BLOCKED + 1).take(most);
+        open.chain(blocked.filter(move |(_, tenant)| counts(tenant)))
+            .filter_map(|(level, tenant)| Some(&self.tenants.get(tenant)?.queues[level]))
+            .flat_map(|queue| queue.runs.values())
+    }
+
+    /// The runs of a tenant, each as often as it waits.
+    pub(super) fn runs_of(&self, tenant: &Arc<str>) -> impl Iterator<Item = &R> {
+        let known = self.tenants.get(tenant).into_iter();
+        let queues = known.flat_map(|known| &known.queues);
+        queues.flat_map(|queue| queue.runs.values())
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -231,19 +284,20 @@ impl Who {
     }
 }
 
-/// The line of a tenant with so much outside.
-fn line_of(outside: usize, window: usize) -> usize {
-    match outside {
-        0 => 0,
-        some if some < window => 1,
-        _ => 2,
-    }
-}
-
 impl<R> Tenant<R> {
-    /// Stands where it belongs, with its tickets, now that it has more or less outside.
-    fn change_line(&self, before: usize, window: usize, levels: &mut [Level; LEVELS]) {
-        let (from, to) = (line_of(before, window), line_of(self.outside, window));
+    /// The line in which it stands.
+    fn line(&self, window: usize) -> usize {
+        match self.outside {
+            _ if self.is_blocked => BLOCKED,
+            0 => 0,
+            some if some < window => 1,
+            _ => 2,
+        }
+    }
+
+    /// Stands where it belongs, with its tickets, and no longer where it stood.
+    fn change_line(&self, from: usize, window: usize, levels: &mut [Level; LEVELS]) {
+        let to = self.line(window);
         if from == to {
             return;
         }
@@ -263,6 +317,7 @@ impl<R> Default for Tenant<R> {
     fn default() -> Self {
         Self {
             outside: 0,
+            is_blocked: false,
             queues: std::array::from_fn(|_| Queue {
                 turn: 0,
                 runs: BTreeMap::new(),

@@ -213,6 +213,30 @@ fn a_redriven_subtask_opens_what_is_around_it() {
 }
 
 #[test]
+fn a_redriven_task_that_had_answered_with_a_plan_makes_another() {
+    let mut run = Run::start(FailurePolicy::Skip, &[("plan", spec(), &[])]);
+    run.expand(
+        "plan",
+        FailurePolicy::Skip,
+        &[("x", spec(), &[]), ("y", spec(), &[])],
+    );
+    run.fail("plan/x", None);
+    run.succeed("plan/y");
+    let task = run.id("plan");
+    let _ = run.apply(Event::ScopeFailed { task });
+    assert!(run.run_settled(Failed));
+    assert!(!run.apply(Event::Redriven { task }).is_ignored());
+    assert_eq!(
+        run.states(["plan", "plan/x", "plan/y"]),
+        [Ready, Failed, Succeeded]
+    );
+    run.expand("plan", FailurePolicy::Skip, &[("x", spec(), &[])]);
+    run.succeed("plan#2/x");
+    let _ = run.apply(Event::Resolved { task });
+    assert!(run.run_settled(Succeeded));
+}
+
+#[test]
 fn there_is_no_way_back_to_a_task_that_nobody_asks_for() {
     let mut run = Run::start(
         FailurePolicy::Skip,

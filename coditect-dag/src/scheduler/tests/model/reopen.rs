@@ -29,6 +29,7 @@ impl Model {
                 task.state = Pending;
                 if let Some((within, attempt)) = task.last
                     && attempt == task.attempt
+                    && only != Some(position)
                 {
                     task.state = Running;
                     task.expanded = Some(within);
