@@ -111,7 +111,8 @@ impl<O> Request<O> {
     /// Asks for another capability, or another version, with the same input where this one cannot be had: nobody offers it, its
     /// agent is left alone, or answers that it failed and might not the next time.
     ///
-    /// Several are asked in their order, within the one deadline. What an agent says of the input itself is an answer.
+    /// Several are asked in their order, within the one deadline: an agent that hangs takes all of it, unless it has a
+    /// [timeout](crate::AgentCard::with_timeout). What an agent says of the input itself is an answer.
     ///
     /// # Examples
     ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 use coditect_core::prelude::*;
 use coditect_core::registry::Strategy;
 use coditect_core::resilience::HedgePolicy;
-use coditect_core::{Error, RuntimeBuilder};
+use coditect_core::{Dispatch, Error, RuntimeBuilder};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +41,11 @@ impl Pair {
     }
 
     fn worker(&self, name: &'static str) -> RuntimeBuilder {
+        self.worker_of(name, 128)
+    }
+
+    /// One that does so many things at once.
+    fn worker_of(&self, name: &'static str, slots: usize) -> RuntimeBuilder {
         let this = self.clone();
         let work = move |context: TaskContext, x: u64| {
             let this = this.clone();
@@ -57,7 +62,8 @@ impl Pair {
                 Ok(x)
             }
         };
-        let agent = agent("work", work).with_name(name).with_breaker(None);
+        let agent = agent("work", work).with_name(name);
+        let agent = agent.with_breaker(None).with_concurrency(slots);
         self.shared.runtime().worker_only().agent(agent)
     }
 
@@ -169,9 +175,7 @@ async fn one_instance_is_not_asked_twice() -> Result<(), Error> {
 async fn an_agent_of_the_own_process_is_hedged_by_one_elsewhere() -> Result<(), Error> {
     let pair = Pair::new();
     let other = pair.worker("other").start().await?;
-    let asker = pair
-        .worker("own")
-        .dispatch(coditect_core::Dispatch::LocalFirst);
+    let asker = pair.worker("own").dispatch(Dispatch::LocalFirst);
     let asker = asker.start().await?;
     knows(&asker, 2).await;
     pair.learn(&asker).await?;
@@ -181,6 +185,28 @@ async fn an_agent_of_the_own_process_is_hedged_by_one_elsewhere() -> Result<(), 
     while pair.stopped.all() != ["own"] {
         within(sleep(Duration::from_millis(1))).await;
     }
+    asker.shutdown().await?;
+    other.shutdown().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_slot_of_the_own_process_is_asked_elsewhere() -> Result<(), Error> {
+    let pair = Pair::new();
+    let other = pair.worker("other").start().await?;
+    let asker = pair.worker_of("own", 1).dispatch(Dispatch::LocalFirst);
+    let asker = asker.start().await?;
+    knows(&asker, 2).await;
+    pair.learn(&asker).await?;
+    // It takes the one slot.
+    pair.stuck.store(1, Ordering::SeqCst);
+    let busy = tokio::spawn(asker.request(&WORK, 6).into_future());
+    while pair.stuck.load(Ordering::SeqCst) > 0 {
+        within(sleep(Duration::from_millis(1))).await;
+    }
+    let asked = asker.request(&WORK, 7).hedge(policy());
+    assert_eq!(asked.deadline(Duration::from_secs(1)).await?, 7);
+    assert_eq!(pair.calls.get(), 20 + 2, "neither was asked here twice");
+    busy.abort();
     asker.shutdown().await?;
     other.shutdown().await
 }

@@ -137,13 +137,15 @@ impl Question<'_> {
                 }
                 None if offer.is_held_back() => return Err(self.left_alone()),
                 None => {
+                    // Who waits here is asked here: another is to be asked elsewhere.
+                    let _ = asking.chosen.set(inner.worker.incarnation);
                     let free = offer.hosted.work(offer.capability);
                     let free = timeout_at(self.deadline, free).await;
                     free.map_err(|_| self.late())?
                 }
             },
         };
-        // It is asked once.
+        // Where it has waited, that is known.
         let _ = asking.chosen.set(inner.worker.incarnation);
         self.local(slot).await
     }
