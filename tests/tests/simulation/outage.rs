@@ -9,7 +9,7 @@ use coditect_harness::Random;
 const TRIPS: u32 = 2;
 /// How long a breaker stays open, less a random share of up to one half.
 const OPEN: Duration = Duration::from_millis(600);
-/// How many handlers may have given up their slots to wait for others, on top of those who hold one.
+/// How many handlers may have given up their slots to wait for others, on top of those who hold one. A leaf waits for nobody.
 const WAITING: u32 = 6;
 
 /// When which agent fails whatever it is given.
@@ -38,7 +38,11 @@ impl Outage {
     /// did, and a probe each time that it was open for as short as it may.
     pub(crate) fn most_calls(&self, slots: usize) -> u32 {
         let probes = (self.until - self.from).as_millis() / (OPEN / 2).as_millis();
-        TRIPS + slots as u32 + WAITING + probes as u32 + 1
+        let waiting = match self.of {
+            "leaf" => 0,
+            _ => WAITING,
+        };
+        TRIPS + slots as u32 + waiting + probes as u32 + 1
     }
 }
 
