@@ -31,6 +31,12 @@ impl RunModel {
         self.tasks.get(&task).map_or(0, |task| task.attempt)
     }
 
+    /// Whether this is the attempt of the task, and has not ended.
+    pub(super) fn is_open(&self, task: u32, attempt: u32) -> bool {
+        let task = self.tasks.get(&task);
+        task.is_some_and(|task| task.open && task.attempt == attempt)
+    }
+
     pub(super) fn output_of(&self, task: u32) -> Option<u64> {
         self.tasks.get(&task).and_then(|task| task.output)
     }
