@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::even::{coordinator, is_even};
 use super::shaky::{Shaky, Trouble};
-use crate::stage::{Count, Gate, Shared, within};
+use crate::stage::{Count, Gate, Shared, Tapped, within};
 
 const LEASE: Duration = Duration::from_secs(2);
 const ECHO: Call<u64, u64> = Call::new("echo");
@@ -39,7 +39,7 @@ async fn until(journal: &Arc<dyn RunJournal>, is_so: impl Fn(&coditect_core::Ros
 }
 
 /// Two coordinators that share evenly, one of which sees its journal through something else.
-async fn two(shared: &Shared) -> Result<(Runtime, Runtime, Arc<Shaky>), Error> {
+async fn two(shared: &Shared) -> Result<(Runtime, Runtime, Arc<Tapped<Shaky>>), Error> {
     let steady = shared.runtime().leases(LEASE, LEASE).start().await?;
     let shaky = Shaky::new(&shared.journal);
     let other = shared.clone().with_journal(shaky.clone());

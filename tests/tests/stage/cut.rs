@@ -2,18 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use coditect_core::RunId;
-use coditect_core::TaskId;
-use coditect_core::dag::journal::{
-    Batch, Command, Error as JournalError, ErrorKind as StoreKind, EventPage, Hint, InboxEntry,
-    Partition, PartitionCount, PartitionLease, Roster, RunFilter, RunJournal, RunLog, RunSummary,
-    Seq, Submission, Submitted, Watch,
-};
+use coditect_core::dag::journal::{Error, ErrorKind, Hint, PartitionLease, RunJournal, Watch};
 use tokio::sync::Semaphore;
+
+use super::tap::{JournalCall, Tap, Tapped};
 
 /// What becomes of renewals once the connection is cut.
 #[derive(Clone, Copy)]
@@ -28,7 +22,6 @@ pub(crate) enum Renewals {
 
 /// A journal that is behind a cut connection from some moment on.
 pub(crate) struct Cut {
-    inner: Arc<dyn RunJournal>,
     renewals: Renewals,
     cut: AtomicBool,
     /// Whether it takes no records.
@@ -39,15 +32,15 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    pub(crate) fn new(inner: &Arc<dyn RunJournal>, renewals: Renewals) -> Arc<Self> {
-        Arc::new(Self {
-            inner: Arc::clone(inner),
+    pub(crate) fn new(inner: &Arc<dyn RunJournal>, renewals: Renewals) -> Arc<Tapped<Self>> {
+        let cut = Self {
             renewals,
             cut: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
             silence: Hint::new(),
             released: Semaphore::new(0),
-        })
+        };
+        Tapped::new(inner, cut)
     }
 
     pub(crate) fn cut(&self) {
@@ -67,117 +60,34 @@ impl Cut {
 }
 
 #[async_trait]
-impl RunJournal for Cut {
-    fn partitions(&self) -> PartitionCount {
-        self.inner.partitions()
-    }
-    async fn submit(&self, submission: Submission) -> Result<Submitted, JournalError> {
-        self.inner.submit(submission).await
-    }
-    async fn send(&self, run: RunId, command: Command) -> Result<(), JournalError> {
-        self.inner.send(run, command).await
-    }
-    async fn import(&self, log: RunLog) -> Result<(), JournalError> {
-        self.inner.import(log).await
-    }
-    async fn run(&self, run: RunId) -> Result<Option<RunSummary>, JournalError> {
-        self.inner.run(run).await
-    }
-    async fn output(&self, run: RunId, task: TaskId) -> Result<Option<Bytes>, JournalError> {
-        self.inner.output(run, task).await
-    }
-    async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        self.inner.list(filter).await
-    }
-    async fn events(
-        &self,
-        run: RunId,
-        after: Seq,
-        limit: usize,
-    ) -> Result<EventPage, JournalError> {
-        self.inner.events(run, after, limit).await
-    }
-    async fn watch(&self, run: RunId) -> Result<Watch, JournalError> {
-        self.inner.watch(run).await
-    }
-    async fn claim(
-        &self,
-        partition: Partition,
-        owner: &str,
-        ttl: Duration,
-    ) -> Result<Option<PartitionLease>, JournalError> {
-        self.connected().await;
-        self.inner.claim(partition, owner, ttl).await
-    }
-    async fn renew(&self, lease: &PartitionLease) -> Result<PartitionLease, JournalError> {
-        match self.renewals {
-            Renewals::Lie if self.is_cut() => return Ok(lease.clone()),
-            Renewals::Lie | Renewals::Go => {}
-            Renewals::Hang => self.connected().await,
+impl Tap for Cut {
+    async fn before(&self, call: JournalCall) -> Result<(), Error> {
+        match call {
+            JournalCall::Claim
+            | JournalCall::Attend
+            | JournalCall::Leave
+            | JournalCall::Roster
+            | JournalCall::Inbox => {
+                self.connected().await;
+            }
+            JournalCall::Renew if matches!(self.renewals, Renewals::Hang) => self.connected().await,
+            JournalCall::Release => self.released.add_permits(1),
+            JournalCall::Append if self.refuses.load(Ordering::SeqCst) => {
+                return Err(Error::new(ErrorKind::Unavailable, "the disk is full"));
+            }
+            _ => {}
         }
-        self.inner.renew(lease).await
+        Ok(())
     }
-    async fn release(&self, lease: PartitionLease) -> Result<(), JournalError> {
-        self.released.add_permits(1);
-        self.inner.release(lease).await
+
+    fn renewed(&self, lease: &PartitionLease) -> Option<PartitionLease> {
+        let lies = matches!(self.renewals, Renewals::Lie) && self.is_cut();
+        lies.then(|| lease.clone())
     }
-    async fn hand_over(&self, lease: PartitionLease) -> Result<(), JournalError> {
-        self.released.add_permits(1);
-        self.inner.hand_over(lease).await
-    }
-    async fn attend(&self, member: &str, ttl: Duration) -> Result<(), JournalError> {
-        self.connected().await;
-        self.inner.attend(member, ttl).await
-    }
-    async fn leave(&self, member: &str) -> Result<(), JournalError> {
-        self.connected().await;
-        self.inner.leave(member).await
-    }
-    async fn roster(&self) -> Result<Roster, JournalError> {
-        self.connected().await;
-        self.inner.roster().await
-    }
-    async fn watch_roster(&self) -> Result<Watch, JournalError> {
-        self.inner.watch_roster().await
-    }
-    async fn inbox(
-        &self,
-        lease: &PartitionLease,
-        after: Seq,
-        limit: usize,
-    ) -> Result<Vec<InboxEntry>, JournalError> {
-        self.connected().await;
-        self.inner.inbox(lease, after, limit).await
-    }
+
     /// Brings no hint where something is to be cut, so that the owner does not look and find out.
-    async fn watch_inbox(&self, partition: Partition) -> Result<Watch, JournalError> {
-        if matches!(self.renewals, Renewals::Go) {
-            return self.inner.watch_inbox(partition).await;
-        }
-        Ok(self.silence.watch())
-    }
-    async fn append(&self, lease: &PartitionLease, batch: &mut Batch) -> Result<(), JournalError> {
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(JournalError::new(
-                StoreKind::Unavailable,
-                "the disk is full",
-            ));
-        }
-        self.inner.append(lease, batch).await
-    }
-    async fn open_runs(&self, lease: &PartitionLease) -> Result<Vec<RunId>, JournalError> {
-        self.inner.open_runs(lease).await
-    }
-    async fn load(&self, run: RunId) -> Result<Option<RunLog>, JournalError> {
-        self.inner.load(run).await
-    }
-    async fn snapshot(
-        &self,
-        lease: &PartitionLease,
-        run: RunId,
-        state: Bytes,
-        upto: Seq,
-    ) -> Result<(), JournalError> {
-        self.inner.snapshot(lease, run, state, upto).await
+    fn inbox_hints(&self) -> Option<Watch> {
+        let hears = matches!(self.renewals, Renewals::Go);
+        (!hears).then(|| self.silence.watch())
     }
 }

@@ -4,6 +4,7 @@
 
 mod cut;
 mod meddled;
+mod tap;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,8 @@ use tokio::sync::Semaphore;
 pub(crate) use self::cut::{Cut, Renewals};
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use self::meddled::Meddled;
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use self::tap::{JournalCall, Tap, Tapped};
 
 /// Longer than anything may take in paused time.
 const FOR_EVER: Duration = Duration::from_secs(3_600);
