@@ -36,7 +36,7 @@ pub enum ErrorKind {
 
 /// An error of the runtime or of a run.
 ///
-/// `Display` is this level only; the chain of sources tells the rest. For a run that ended without a
+/// `Display` is this level only; the chain of sources tells the rest, and `Debug` all of it in one line. For a run that ended without a
 /// result, [`failure`](Error::failure) says which task failed and why.
 ///
 /// # Examples
@@ -173,8 +173,12 @@ impl Error {
 }
 
 /// Shows the failure once, as the source.
+/// One line for people, with all that led to it, as that is what `main` and `unwrap` print; `{:#?}` is the structure.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return write!(f, "{:?}: {}", self.kind, self.with_causes());
+        }
         let mut shown = f.debug_struct("Error");
         shown
             .field("kind", &self.kind)
@@ -277,6 +281,16 @@ mod tests {
             let error = Error::from(coditect_state::Error::new(kind, "of a store"));
             assert_eq!(error.kind(), expected, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn what_main_prints_is_a_line_for_people() {
+        use coditect_state::ErrorKind as State;
+        let error = Error::from(coditect_state::Error::new(State::Corrupt, "reading page 7"));
+        let text = "Invalid: the state store refused; caused by: reading page 7";
+        assert_eq!(format!("{error:?}"), text);
+        let structure = format!("{error:#?}");
+        assert!(structure.contains("kind: Corrupt"), "{structure}");
     }
 
     #[test]
