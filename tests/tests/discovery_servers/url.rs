@@ -9,7 +9,7 @@ use coditect_harness::{RabbitMq, Redis, required};
 /// How an error reads with all that led to it.
 fn chain(error: &dyn std::error::Error) -> String {
     let below = error.source().map(chain).unwrap_or_default();
-    format!("{error}: {below} {error:?}")
+    format!("{error}: {below} {error:?} {error:#?}")
 }
 
 async fn refused(url: &str) -> (ErrorKind, String) {
