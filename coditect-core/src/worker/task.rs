@@ -1,5 +1,6 @@
 //! One task that came over the bus: from its delivery to its outcome.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,8 +134,10 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         counted: Some(counted),
         meter,
     });
-    let work = attempt(&hosted, &context, message.input, bounds, leave).instrument(span);
-    let (attempted, hold) = worker.hold(&name, hold, work).await;
+    let (attempted, hold) = {
+        let work = attempt(&hosted, &context, message.input, bounds, leave);
+        worker.hold(&name, hold, pin!(work.instrument(span))).await
+    };
     drop(context.release_slot());
     worker.end(&hosted, &name, by, attempted, hold).await;
 }
@@ -150,9 +153,8 @@ impl Worker {
         &self,
         name: &AttemptName,
         hold: Hold,
-        work: impl Future<Output = Attempted>,
+        mut work: Pin<&mut impl Future<Output = Attempted>>,
     ) -> (Attempted, Hold) {
-        let mut work = std::pin::pin!(work);
         let (delivery, after) = match (hold, self.services.ports.claim_after) {
             (Hold::Delivery(delivery), Some(after)) => (delivery, after),
             (hold, _) => return (work.await, hold),
@@ -168,7 +170,8 @@ impl Worker {
             ended.cancel();
             attempted
         };
-        tokio::join!(work, self.claim(name, *delivery, &ended))
+        // It is rare, and large.
+        tokio::join!(work, Box::pin(self.claim(name, *delivery, &ended)))
     }
 
     /// Lets a delivery go whose attempt was not begun.

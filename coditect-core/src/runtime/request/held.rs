@@ -20,7 +20,7 @@ impl Question<'_> {
             return self.beside(&held, asking).await;
         }
         match self.probe(&there) {
-            Some(probe) => self.try_one(&held, probe, asking).await,
+            Some(probe) => Box::pin(self.try_one(&held, probe, asking)).await,
             None => Err(self.is_held(there[0])),
         }
     }

@@ -47,9 +47,14 @@ pub(super) struct Asking {
 impl Question<'_> {
     /// Asks, and where the answer takes longer than most do asks another one beside.
     pub(super) async fn ask(&self) -> Result<Ended, Error> {
-        let Some(policy) = &self.hedge else {
-            return self.once(&Asking::default()).await;
-        };
+        // What few requests need is boxed, as each of them is as large as the largest.
+        match &self.hedge {
+            None => self.once(&Asking::default()).await,
+            Some(policy) => Box::pin(self.hedged(policy)).await,
+        }
+    }
+
+    async fn hedged(&self, policy: &HedgePolicy) -> Result<Ended, Error> {
         let known = self.runtime.inner.hedges.of(&self.requirement.name);
         let begun = Instant::now();
         let asking = Asking::default();
@@ -118,8 +123,8 @@ impl Question<'_> {
         let here = here.filter(|_| asking.not != Some(inner.worker.incarnation));
         let Some(offer) = here else {
             return match routes {
-                Some(routes) => self.routed(routes, asking).await,
-                None => self.shared(held).await,
+                Some(routes) => Box::pin(self.routed(routes, asking)).await,
+                None => Box::pin(self.shared(held)).await,
             };
         };
         let dispatch = inner.submitter.ports().settings.dispatch;
@@ -127,13 +132,13 @@ impl Question<'_> {
             // As a task: in this process if there is room, and to the chosen one otherwise.
             (Some(routes), Dispatch::LocalFirst) => match offer.try_slot() {
                 Some(slot) => slot,
-                None => return self.routed(routes, asking).await,
+                None => return Box::pin(self.routed(routes, asking)).await,
             },
-            (Some(routes), Dispatch::Bus) => return self.routed(routes, asking).await,
+            (Some(routes), Dispatch::Bus) => return Box::pin(self.routed(routes, asking)).await,
             _ => match offer.try_slot() {
                 Some(slot) => slot,
                 None if offer.is_held_back() && self.is_elsewhere(held) => {
-                    return self.shared(held).await;
+                    return Box::pin(self.shared(held)).await;
                 }
                 None if offer.is_held_back() => return Err(self.left_alone()),
                 None => {
