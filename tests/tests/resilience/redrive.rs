@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coditect_core::prelude::*;
+use coditect_core::resilience::BudgetPolicy;
 use coditect_core::{Error, FailureKind, Redrive, RedrivePolicy, SetAsideFilter};
 use tokio::time::Instant;
 
@@ -150,4 +151,62 @@ async fn whoever_takes_the_run_over_puts_it_back_when_it_is_due() -> Result<(), 
     assert!((58..62).contains(&calls.all()[1]), "{:?}", calls.all());
     second.shutdown().await?;
     worker.shutdown().await
+}
+
+fn once_each(x: impl IntoIterator<Item = u64>) -> Result<Plan<Vec<u64>>, Error> {
+    let mut plan = Plan::builder();
+    let mut tasks = Vec::new();
+    for x in x {
+        let task = plan.task(x.to_string(), &WORK, x);
+        plan.configure(&task, |task| task.max_attempts(1));
+        tasks.push(task);
+    }
+    plan.output(tasks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_budget_is_redriven_with_an_input_that_a_takeover_keeps()
+-> Result<(), Error> {
+    let (sick, calls) = (Arc::new(AtomicBool::new(true)), Notes::new());
+    let shared = Shared::new();
+    let start = || {
+        let (sick, calls) = (Arc::clone(&sick), calls.clone());
+        let work = agent("work", move |x: u64| {
+            calls.push(x);
+            std::future::ready(match sick.load(Ordering::SeqCst) {
+                true => Err(AgentError::retryable("not yet")),
+                false => Ok(x),
+            })
+        });
+        let budget = BudgetPolicy::new(0.0, 1).unwrap();
+        let policy = RedrivePolicy::new([MINUTE]).unwrap();
+        let runtime = shared.runtime().agent(work.with_breaker(None));
+        runtime
+            .redrive("work", policy)
+            .retry_budget("work", budget.with_reserve_per_second(1))
+            .start()
+    };
+    let first = start().await?;
+    let run = first.submit_plan(once_each(1..=5)?).await?;
+    tokio::time::sleep(MINUTE / 2).await;
+    sick.store(false, Ordering::SeqCst);
+    // By then the budget has paid for some of them.
+    tokio::time::sleep(MINUTE / 2 + Duration::from_millis(1_500)).await;
+    let again = calls.all()[5..].to_vec();
+    let waits = (1..=5).rfind(|x| !again.contains(x));
+    let waits = waits.filter(|_| !again.is_empty()).expect("some wait");
+    run.pause("for now").await?;
+    run.redrive_with(&waits.to_string(), &70_u64).await?;
+    tokio::time::sleep(MINUTE).await;
+    let id = run.id();
+    first.shutdown().await?;
+
+    let second = start().await?;
+    let run = second.attach::<Vec<u64>>(id);
+    run.resume().await?;
+    assert_eq!(
+        within(run.result()).await?.iter().sum::<u64>(),
+        15 - waits + 70
+    );
+    second.shutdown().await
 }

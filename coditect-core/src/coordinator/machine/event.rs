@@ -80,7 +80,7 @@ impl RunMachine {
             RecordKind::Expired { task } => Event::Expired { task: *task },
             RecordKind::Cancelled { task } => Event::Cancelled { task: *task },
             RecordKind::RunCancelled { .. } => Event::RunCancelled,
-            RecordKind::Redriven { task, .. } => self.put_back(*task, record.at),
+            RecordKind::Redriven { task, .. } => self.put_back(*task),
             RecordKind::Aimed { task, to } => {
                 self.aim(*task, to, intern);
                 return Ok(None);

@@ -211,12 +211,14 @@ impl RunMachine {
         Ok(true)
     }
 
-    /// Lets the backoff end that must have ended before a task was dispatched: it has no record.
+    /// Lets the backoff end that must have ended before a task was dispatched: it has no record. Others that were due wait on,
+    /// as their owner may have put them off.
     fn catch_up(&mut self, record: &Record, effects: &mut Vec<Effect>) {
         if let RecordKind::Dispatched { task, .. } = record.kind
             && self.scheduler.state(task) == Some(TaskState::Backoff)
         {
-            self.due(record.at, effects);
+            self.scheduler.put_off(task, Timestamp::EPOCH);
+            self.due(Timestamp::EPOCH, effects);
         }
     }
 

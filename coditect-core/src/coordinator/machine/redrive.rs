@@ -86,12 +86,15 @@ impl RunMachine {
     }
 
     /// The scheduler's event for a task that a person puts back: one that would be by itself later waits no longer.
-    pub(super) fn put_back(&mut self, task: TaskId, at: Timestamp) -> Event<u8> {
+    pub(super) fn put_back(&mut self, task: TaskId) -> Event<u8> {
         if self.redrive_at(task).is_none() {
             return Event::Redriven { task };
         }
-        self.scheduler.put_off(task, at);
-        Event::Due { now: at }
+        // Others that are due wait on: it has no record which of them their owner has put off.
+        self.scheduler.put_off(task, Timestamp::EPOCH);
+        Event::Due {
+            now: Timestamp::EPOCH,
+        }
     }
 
     /// Lets a task be done by others than its plan says. What cannot be read changes nothing: whoever asked had made sure.
