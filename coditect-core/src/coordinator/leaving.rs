@@ -68,7 +68,8 @@ impl Owner {
             let mut open = run.machine.open_attempts();
             open.all(|(task, _)| run.flights.get(&task).is_some_and(is_recorded))
         };
-        self.stuck.is_empty() && self.runs.values().all(all)
+        let is_whole = self.stuck.is_empty() && self.unreadable.is_empty();
+        is_whole && self.runs.values().all(all)
     }
 
     /// Leaves the partition to another: what runs in this process goes on, claimed, and tells the partition's queue.

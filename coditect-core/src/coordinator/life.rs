@@ -13,10 +13,11 @@ use crate::error::Error;
 use crate::plan::PatchSpec;
 
 impl Owner {
-    /// Carries a command out; says whether it is done with. A run that this process cannot go on with keeps its
-    /// commands for an owner that can.
+    /// Carries a command out; says whether it is done with. A run that this process cannot go on with, or not read, keeps
+    /// its commands for an owner that can.
     pub(super) async fn command(&mut self, run: RunId, command: Command) -> Result<bool, Error> {
-        if self.stuck.contains(&run) && !matches!(command, Command::Cancel { .. }) {
+        let is_cancel = matches!(command, Command::Cancel { .. });
+        if self.unreadable.contains(&run) || (self.stuck.contains(&run) && !is_cancel) {
             return Ok(false);
         }
         match command {
@@ -40,7 +41,7 @@ impl Owner {
             Command::Retry { settled, .. } => self.retry(run, settled).await?,
             other => tracing::warn!(?other, %run, "this release does not know the command"),
         }
-        Ok(true)
+        Ok(!self.unreadable.contains(&run))
     }
 
     /// Moves a run by what somebody asked for; that it changes nothing is no fault.

@@ -46,6 +46,8 @@ pub(super) struct Owner {
     pub(super) backlog: Backlog,
     /// Open runs that this process cannot go on with.
     pub(super) stuck: FxHashSet<RunId>,
+    /// Runs that are damaged, or written by a newer release: they are left as they are.
+    pub(super) unreadable: FxHashSet<RunId>,
     /// Attempts that could not be handed out.
     pub(super) refused: Vec<Outcome>,
     pub(super) classes: Classes,

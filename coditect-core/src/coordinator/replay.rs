@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coditect_dag::journal::{RecordKind, RunLog, Seq, Settlement, Submission};
+use coditect_dag::journal::{
+    ErrorKind as JournalErrorKind, RecordKind, RunLog, Seq, Settlement, Submission,
+};
 use coditect_dag::{Action, Attempt, RunId, TaskId, TaskState, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::de::IgnoredAny;
@@ -73,7 +75,7 @@ impl Owner {
         let lease = self.lease.lock().clone();
         let journal = Arc::clone(&self.shared.ports.journal);
         for run in journal.open_runs(&lease).await? {
-            if let Some(log) = journal.load(run).await? {
+            if let Some(log) = self.read(run).await? {
                 self.go_on(&log, lease.follows_hand_over());
             }
         }
@@ -86,14 +88,30 @@ impl Owner {
     /// Loads a run, replays its records, and does again whatever may not have been done. With `last`, only if that is the
     /// position of its last record.
     pub(super) async fn restore(&mut self, run: RunId, last: Option<Seq>) -> Result<(), Error> {
-        let journal = Arc::clone(&self.shared.ports.journal);
-        let Some(log) = journal.load(run).await? else {
+        let Some(log) = self.read(run).await? else {
             return Ok(());
         };
         if last.is_none_or(|last| last == log.last()) {
             self.go_on(&log, false);
         }
         Ok(())
+    }
+
+    /// Reads a run, unless there is none, or none that can be read: that one holds up no others.
+    async fn read(&mut self, run: RunId) -> Result<Option<RunLog>, Error> {
+        match self.shared.ports.journal.load(run).await {
+            Ok(log) => {
+                self.unreadable.remove(&run);
+                Ok(log)
+            }
+            Err(error) if error.kind() == JournalErrorKind::Corrupt => {
+                let error = Error::from(error).with_causes();
+                tracing::error!(%run, error, "the run cannot be read; it is left as it is, and the others go on");
+                self.unreadable.insert(run);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Replays a run's records. What is open is handed out again, but for what the former owner has handed over as

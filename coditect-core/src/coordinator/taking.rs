@@ -103,6 +103,7 @@ impl Owner {
             lost,
             runs: FxHashMap::default(),
             stuck: FxHashSet::default(),
+            unreadable: FxHashSet::default(),
             refused: Vec::new(),
             classes: Classes::default(),
             timers: Timers::default(),
