@@ -16,7 +16,7 @@ const OUTER: Call<u64, u64> = Call::new("outer");
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn a_retried_parent_does_not_fail_for_the_failure_of_its_first_child() -> Result<(), Error> {
+async fn a_retried_parent_meets_its_child_that_was_retried_before() -> Result<(), Error> {
     let mended = Arc::new(AtomicBool::new(false));
     let well = Arc::clone(&mended);
     let work = agent("work", move |x: u64| {
@@ -32,6 +32,9 @@ async fn a_retried_parent_does_not_fail_for_the_failure_of_its_first_child() -> 
     let run = runtime.submit(&OUTER, 7).await?;
     within(run.result()).await.expect_err("its child failed");
     mended.store(true, Ordering::SeqCst);
+    let child = runtime.attach::<u64>(run.children().await?[0].run);
+    child.retry().await?;
+    assert_eq!(within(child.result()).await?, 7);
     run.retry().await?;
     assert_eq!(within(run.result()).await?, 7);
     runtime.shutdown().await
@@ -111,7 +114,9 @@ async fn a_child_ends_whose_parent_has_ended_and_was_forgotten() -> Result<(), E
     gate.arrived(1).await;
     parent.kill();
     let child = run.children().await?[0].run;
+    // Watched from here on, so that it is not forgotten itself.
     let child = runtime.attach::<u64>(child);
+    let child = tokio::spawn(async move { child.settled().await });
     let id = run.id();
     run.cancel("enough").await?;
     run.settled().await?;
@@ -127,8 +132,9 @@ async fn a_child_ends_whose_parent_has_ended_and_was_forgotten() -> Result<(), E
     drop(runs);
     let gone = runtime.attach::<u64>(id).summary().await.is_err();
     assert!(gone, "the parent was forgotten");
-    let settled = tokio::time::timeout(Duration::from_secs(20), child.settled()).await;
-    let state = settled.expect("nobody waits for it")?.state;
+    let settled = tokio::time::timeout(Duration::from_secs(20), child).await;
+    let settled = settled.expect("it ends").expect("it does not panic");
+    let state = settled?.state;
     assert_eq!(state, RunState::Cancelled);
     Ok(())
 }

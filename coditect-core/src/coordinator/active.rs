@@ -25,6 +25,8 @@ pub(super) struct ActiveRun {
     pub(super) max_concurrency: Option<NonZeroU32>,
     /// The run of the task that started this one.
     pub(super) parent: Option<RunId>,
+    /// The parent has been there: where it is unknown now, it has ended. That of an imported run may never have been.
+    pub(super) had_parent: bool,
     /// Attempts that were handed out and have not ended.
     pub(super) flights: FxHashMap<TaskId, Flight>,
     /// Fires when the run has ended, or its owner has: what is made for it is no longer needed.
@@ -73,6 +75,7 @@ impl ActiveRun {
             deadline,
             max_concurrency: None,
             parent: None,
+            had_parent: false,
             flights: FxHashMap::default(),
             ended,
             queued: FxHashMap::default(),

@@ -53,7 +53,8 @@ impl Owner {
             return;
         }
         match self.build(submission) {
-            Ok(active) => {
+            Ok(mut active) => {
+                active.had_parent = active.parent.is_some();
                 let tasks = active.machine.scheduler().len();
                 tracing::debug!(%run, tasks, "taking a run up");
                 let deadline = active.deadline;

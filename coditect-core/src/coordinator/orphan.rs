@@ -22,10 +22,13 @@ impl Owner {
         {
             return;
         }
-        let mut children: FxHashMap<RunId, Vec<RunId>> = FxHashMap::default();
+        let mut children: FxHashMap<RunId, Vec<Child>> = FxHashMap::default();
         for (run, active) in &self.runs {
             if let (Some(parent), false) = (active.parent, active.machine.is_settled()) {
-                children.entry(parent).or_default().push(*run);
+                children.entry(parent).or_default().push(Child {
+                    run: *run,
+                    had_parent: active.had_parent,
+                });
             }
         }
         if !children.is_empty() {
@@ -40,19 +43,28 @@ impl Owner {
     }
 }
 
+struct Child {
+    run: RunId,
+    had_parent: bool,
+}
+
 /// Cancels the children of runs that have ended.
 async fn cancel_orphans(
     journal: Arc<dyn RunJournal>,
-    children: FxHashMap<RunId, Vec<RunId>>,
+    children: FxHashMap<RunId, Vec<Child>>,
     at: Timestamp,
 ) {
     for (parent, children) in children {
-        // Where it cannot be read, it is looked for again. An imported run may have left its parent behind.
-        let ended = match journal.run(parent).await {
-            Ok(Some(summary)) => summary.state.is_settled(),
-            Ok(None) | Err(_) => false,
+        // Where it cannot be read, it is looked for again.
+        let Ok(summary) = journal.run(parent).await else {
+            continue;
         };
-        for child in children.into_iter().filter(|_| ended) {
+        let has_ended = |child: &Child| match &summary {
+            Some(summary) => summary.state.is_settled(),
+            // Forgotten, or left behind by an import.
+            None => child.had_parent,
+        };
+        for Child { run: child, .. } in children.into_iter().filter(has_ended) {
             tracing::debug!(%child, %parent, "cancelling a run whose parent has ended without it");
             let reason = LEFT.into();
             // Sent again at the next look, if the run goes on.

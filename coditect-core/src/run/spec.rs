@@ -55,7 +55,7 @@ pub(crate) struct Parent {
 
 impl Parent {
     /// The label by which the children of a run are listed, with the run as its value.
-    pub(crate) const LABEL: &'static str = "coditect.parent";
+    pub(crate) const LABEL: &'static str = coditect_dag::journal::PARENT_LABEL;
 }
 
 impl RunTerms {

@@ -68,7 +68,7 @@ pub use port::RunJournal;
 pub use record::{Record, RecordKind, Seq, Settlement};
 pub use roster::Roster;
 pub use run::{
-    DEFAULT_TENANT, EventPage, RunCounts, RunFilter, RunLog, RunState, RunSummary, Submission,
-    Submitted,
+    DEFAULT_TENANT, EventPage, PARENT_LABEL, RunCounts, RunFilter, RunLog, RunState, RunSummary,
+    Submission, Submitted,
 };
 pub use watch::{Hint, Watch};

@@ -188,7 +188,16 @@ pub struct RunSummary {
     pub last: Seq,
 }
 
+/// The label of a run that names the run which has begun it, and which it is kept for while that one is open.
+pub const PARENT_LABEL: &str = "coditect.parent";
+
 impl RunSummary {
+    /// Returns the run that its [label](PARENT_LABEL) names as its parent.
+    #[must_use]
+    pub fn parent(&self) -> Option<RunId> {
+        self.labels.get(PARENT_LABEL)?.parse().ok()
+    }
+
     /// Describes a run that was just accepted.
     #[must_use]
     pub fn submitted(submission: &Submission) -> Self {

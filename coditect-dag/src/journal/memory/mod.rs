@@ -190,6 +190,9 @@ impl MemoryJournal {
     }
 
     fn forget(&self, candidate: Candidate) {
+        if self.has_open_parent(candidate.run) {
+            return self.retention.lock().hold(candidate);
+        }
         let mut state = self.slot_of(candidate.run).state.lock();
         let Some(kept) = state.runs.get(&candidate.run) else {
             return;
@@ -207,6 +210,20 @@ impl MemoryJournal {
         let Some(forgotten) = forgotten else { return };
         self.keys.lock().remove(&forgotten.submission);
         self.config.on_forget.tell(candidate.run);
+    }
+
+    /// Says whether a run was begun by one that is open, and may ask for it again.
+    fn has_open_parent(&self, run: RunId) -> bool {
+        let parent = {
+            let state = self.slot_of(run).state.lock();
+            let kept = state.runs.get(&run);
+            kept.and_then(|kept| kept.summary.parent())
+        };
+        parent.is_some_and(|parent| {
+            let state = self.slot_of(parent).state.lock();
+            let kept = state.runs.get(&parent);
+            kept.is_some_and(|kept| !kept.is_settled())
+        })
     }
 
     fn list_now(&self, filter: &RunFilter) -> Vec<RunSummary> {

@@ -52,6 +52,7 @@ pub use self::config::StoreJournalConfig;
 use self::error::{abort, corrupt};
 use self::key::Keys;
 use self::owner::Owned;
+use self::retention::Swept;
 use self::watch::Watched;
 use super::{Error, ErrorKind, Partition, PartitionCount};
 
@@ -92,6 +93,7 @@ pub struct StoreJournal {
     /// What this process knows of the partitions that it owns.
     owned: Mutex<FxHashMap<Partition, Owned>>,
     watched: Watched,
+    swept: Mutex<FxHashMap<Partition, Swept>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +143,7 @@ impl StoreJournal {
             config,
             owned: Mutex::default(),
             watched: Watched::default(),
+            swept: Mutex::default(),
         };
         if journal.config.sole_user {
             journal.end_leases().await?;

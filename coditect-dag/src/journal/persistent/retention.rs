@@ -1,15 +1,16 @@
 //! Forgetting settled runs, a few with each renewal.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use coditect_state::{Range, Result, StateStoreExt, Transaction, TransactionExt, Tx};
 
 use super::StoreJournal;
-use super::head;
+use super::head::{self, Head};
 use super::inbox::EntryRow;
 use super::key::{entry_of, run_of};
 use super::owner::CounterRow;
-use crate::journal::{Error, PartitionLease, RunState, Seq};
+use crate::journal::{Error, PARENT_LABEL, PartitionLease, RunState, Seq};
 use crate::{RunId, Timestamp};
 
 /// How many runs one sweep forgets at most, so that a renewal is not long.
@@ -21,14 +22,19 @@ const KEYS: usize = 1_000;
 /// After how long content without a submission is taken for left behind.
 const LEFT_BEHIND: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
+/// Where the next sweep of a partition begins: behind runs that were to be spared.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    after: Option<Bytes>,
+    /// How many runs were spared up to there.
+    spared: u64,
+}
+
 impl StoreJournal {
     /// Forgets some of the runs that need not be kept any more.
     pub(super) async fn sweep(&self, lease: &PartitionLease) -> std::result::Result<(), Error> {
         let partition = lease.partition();
         for run in self.due(lease).await? {
-            if self.watched.contains(run) {
-                continue;
-            }
             let forget = |mut tx: Tx| async move { self.forget(&mut *tx, lease, run).await };
             self.store.transact(forget).await?;
         }
@@ -47,30 +53,78 @@ impl StoreJournal {
         Ok(())
     }
 
-    /// Returns some runs that are too many or too old, the oldest first.
+    /// Returns some runs that are too many or too old and need not be spared, the oldest first.
     async fn due(&self, lease: &PartitionLease) -> std::result::Result<Vec<RunId>, Error> {
         let partition = lease.partition();
+        let begun = self.swept.lock().remove(&partition).unwrap_or_default();
+        let begun = &begun;
         let due = |mut tx: Tx| async move {
             self.check_owner(&mut *tx, lease).await?;
             let now = Timestamp::from(self.store.now().await?);
             let CounterRow { settled, .. } = self.counter(&mut *tx, partition).await?;
             let excess = settled.saturating_sub(self.config.max_settled_each());
+            let mut range = self.keys.all_settled(partition);
+            if let Some(after) = &begun.after {
+                range = range.after(after);
+            }
             // Some more than are forgotten, since some may have to be spared.
-            let range = self.keys.all_settled(partition).with_limit(4 * RUNS);
-            let oldest = tx.range(range.snapshot()).await?.entries;
+            let page = tx.range(range.with_limit(4 * RUNS).snapshot()).await?;
             let waiting = self.waiting(&mut *tx, lease).await?;
-            let due = (0..).zip(&oldest).filter(|(place, entry)| {
+            let (mut runs, mut open) = (Vec::new(), HashMap::new());
+            let mut spared = begun.spared;
+            for (place, entry) in (begun.spared..).zip(&page.entries) {
                 let since = self.keys.settled_at(&entry.key).map(Timestamp::from_millis);
                 let age = now.saturating_since(since.unwrap_or(now));
-                *place < excess || age >= self.config.max_age
+                if place >= excess && age < self.config.max_age {
+                    return Ok((runs, Swept::default()));
+                }
+                let Some(run) = run_of(&entry.key) else {
+                    continue;
+                };
+                let is_spared = waiting.contains(&run) || self.watched.contains(run);
+                if is_spared || self.has_open_parent(&mut *tx, run, &mut open).await? {
+                    spared += 1;
+                } else {
+                    runs.push(run);
+                }
+                if runs.len() == RUNS {
+                    let after = Some(entry.key.clone());
+                    return Ok((runs, Swept { after, spared }));
+                }
+            }
+            let more = page.next.as_ref().and(page.entries.last());
+            let next = more.map(|last| Swept {
+                after: Some(last.key.clone()),
+                spared,
             });
-            let runs = due.filter_map(|(_, entry)| run_of(&entry.key));
-            Ok(runs
-                .filter(|run| !waiting.contains(run))
-                .take(RUNS)
-                .collect())
+            Ok((runs, next.unwrap_or_default()))
         };
-        Ok(self.store.transact(due).await?)
+        let (runs, next) = self.store.transact(due).await?;
+        self.swept.lock().insert(partition, next);
+        Ok(runs)
+    }
+
+    /// Says whether a run was begun by one that is open, and may ask for it again. What was found out is kept for the next.
+    async fn has_open_parent(
+        &self,
+        tx: &mut dyn Transaction,
+        run: RunId,
+        open: &mut HashMap<RunId, bool>,
+    ) -> Result<bool> {
+        let row = self.submission_row(tx, run).await?;
+        let parent = row.and_then(|row| row.labels.get(PARENT_LABEL)?.parse().ok());
+        let Some(parent) = parent else {
+            return Ok(false);
+        };
+        if let Some(known) = open.get(&parent) {
+            return Ok(*known);
+        }
+        // One that cannot be read may be.
+        let head = tx.get(&self.keys.head(parent)).await?;
+        let has_ended = |head| Head::decode(parent, &head).is_ok_and(|(head, _)| head.is_settled());
+        let is_open = head.is_some_and(|head| !has_ended(head));
+        open.insert(parent, is_open);
+        Ok(is_open)
     }
 
     /// Returns the runs that have entries in the inbox. What arrives before the commit makes it fail.

@@ -9,7 +9,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::journal::{
-    Batch, Command, PartitionLease, RecordKind, RunJournal, Seq, Settlement, Submission,
+    Batch, Command, PARENT_LABEL, PartitionLease, RecordKind, RunJournal, Seq, Settlement,
+    Submission,
 };
 use crate::{Attempt, RunId, TaskId, Timestamp};
 
@@ -43,6 +44,20 @@ impl Fixture {
     /// Submits a run, takes it out of the inbox and lets it settle.
     async fn settle(&self, key: &str) -> RunId {
         let run = self.submit(key).await;
+        self.end(run).await;
+        run
+    }
+
+    /// The same for one that another has begun.
+    async fn settle_child(&self, parent: RunId) -> RunId {
+        let submission = Submission::new(RunId::new(), "{}", Timestamp::EPOCH);
+        let submission = submission.with_label(PARENT_LABEL, parent.to_string());
+        let run = self.journal.submit(submission).await.unwrap().run;
+        self.end(run).await;
+        run
+    }
+
+    async fn end(&self, run: RunId) {
         let mut batch = Batch::new();
         let entries = self.journal.inbox(&self.lease, Seq::ZERO, 1_000).await;
         for entry in entries.unwrap() {
@@ -61,7 +76,6 @@ impl Fixture {
             RecordKind::Settled(Settlement::Cancelled { reason }).at(now),
         );
         self.journal.append(&self.lease, &mut batch).await.unwrap();
-        run
     }
 
     async fn keeps(&self, run: RunId) -> bool {
@@ -144,6 +158,37 @@ async fn runs_that_are_watched_or_have_commands_are_spared() {
         .unwrap();
     fixture.renew().await;
     assert!(!fixture.keeps(watched).await && !fixture.keeps(asked).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_open_run_has_begun_is_spared_and_holds_up_no_other() {
+    let fixture = Fixture::new(at_most(1)).await;
+    let parent = fixture.submit("parent").await;
+    let mut children = Vec::new();
+    // More than a sweep looks at.
+    for _ in 0..100 {
+        children.push(fixture.settle_child(parent).await);
+        advance(Duration::from_millis(1)).await;
+    }
+    let other = fixture.settle("other").await;
+    advance(Duration::from_secs(1)).await;
+    let last = fixture.settle("last").await;
+    for _ in 0..2 {
+        fixture.renew().await;
+    }
+    assert!(!fixture.keeps(other).await);
+    for child in &children {
+        assert!(fixture.keeps(*child).await);
+    }
+    advance(Duration::from_secs(1)).await;
+    fixture.end(parent).await;
+    for _ in 0..20 {
+        fixture.renew().await;
+    }
+    for child in &children {
+        assert!(!fixture.keeps(*child).await);
+    }
+    assert!(!fixture.keeps(last).await && fixture.keeps(parent).await);
 }
 
 #[tokio::test(start_paused = true)]
