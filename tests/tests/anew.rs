@@ -6,38 +6,66 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coditect_core::bus::{MemoryBus, MessageBus};
 use coditect_core::prelude::*;
 use coditect_core::testing::Cluster;
-use coditect_core::{Error, RunState};
-use stage::{Count, Gate, within};
+use coditect_core::{Dispatch, Error, RunHandle, RunState};
+use stage::{Count, Gate, Notes, within};
 
 const WORK: Call<u64, u64> = Call::new("work");
 const OUTER: Call<u64, u64> = Call::new("outer");
 const MINUTE: Duration = Duration::from_secs(60);
 
-#[tokio::test(start_paused = true)]
-async fn a_retried_parent_meets_its_child_that_was_retried_before() -> Result<(), Error> {
-    let mended = Arc::new(AtomicBool::new(false));
-    let well = Arc::clone(&mended);
+async fn opened_again(
+    dispatch: Dispatch,
+    open: impl AsyncFn(&RunHandle<u64>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (mended, calls) = (Arc::new(AtomicBool::new(false)), Notes::new());
+    let (well, notes) = (Arc::clone(&mended), calls.clone());
     let work = agent("work", move |x: u64| {
-        std::future::ready(match well.load(Ordering::SeqCst) {
+        notes.push(x);
+        std::future::ready(match x == 1 || well.load(Ordering::SeqCst) {
             true => Ok(x),
             false => Err(AgentError::permanent("broken")),
         })
     });
     let outer = agent("outer", async |context: TaskContext, x: u64| {
-        context.request("ask", &WORK, x).await
+        let one = context.request("one", &WORK, 1).await?;
+        Ok::<_, AgentError>(one + context.request("other", &WORK, x).await?)
     });
-    let runtime = Runtime::builder().agent(work).agent(outer).start().await?;
+    let runtime = Runtime::builder()
+        .bus(Arc::new(MemoryBus::new()) as Arc<dyn MessageBus>)
+        .dispatch(dispatch)
+        .agent(work)
+        .agent(outer)
+        .start()
+        .await?;
     let run = runtime.submit(&OUTER, 7).await?;
     within(run.result()).await.expect_err("its child failed");
+    open(&run).await?;
+    within(run.result()).await.expect_err("its child fails");
+    assert_eq!(calls.all(), [1, 7, 7]);
     mended.store(true, Ordering::SeqCst);
-    let child = runtime.attach::<u64>(run.children().await?[0].run);
-    child.retry().await?;
-    assert_eq!(within(child.result()).await?, 7);
-    run.retry().await?;
-    assert_eq!(within(run.result()).await?, 7);
+    open(&run).await?;
+    assert_eq!(within(run.result()).await?, 8);
+    assert_eq!(calls.all(), [1, 7, 7, 7], "what it has is not asked again");
     runtime.shutdown().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_retried_asks_anew_what_failed_and_nothing_else() -> Result<(), Error> {
+    for dispatch in [Dispatch::LocalFirst, Dispatch::Bus] {
+        opened_again(dispatch, async |run| run.retry().await).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_redriven_asks_anew_what_failed_and_nothing_else() -> Result<(), Error> {
+    for dispatch in [Dispatch::LocalFirst, Dispatch::Bus] {
+        opened_again(dispatch, async |run| run.redrive("outer").await).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(start_paused = true)]

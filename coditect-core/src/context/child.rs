@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use coditect_dag::journal::RunState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -120,12 +121,23 @@ impl<O: DeserializeOwned + Send + 'static> ChildRequest<O> {
         };
         let plan = self.plan.map_err(AgentError::from)?;
         let absence = context.inner.slot.leave();
-        let mut round = 0_u32;
+        let (mut chance, mut round) = (0_u32, 0_u32);
         let answer = loop {
-            let key = format!("{parent}/{}/{round}/{}", context.inner.task, self.name);
+            let asked = match chance {
+                0 => format!("{round}"),
+                chance => format!("{round}.{chance}"),
+            };
+            let key = format!("{parent}/{}/{asked}/{}", context.inner.task, self.name);
             options.idempotency_key = Some(key);
             let submitter = &context.inner.services.submitter;
-            let handle = submitter.submit(plan.clone(), options.clone()).await?;
+            let asked = submitter.submit_or_meet(plan.clone(), options.clone());
+            let (handle, existed) = asked.await?;
+            // Whoever opens a task again wants no failure again that was there before.
+            let may_ask_anew = existed && chance < context.inner.times_opened;
+            if may_ask_anew && has_failed(&handle).await? {
+                (chance, round) = (chance + 1, 0);
+                continue;
+            }
             match wait(context, &handle).await {
                 Ok(Some(answer)) => break Ok(answer),
                 Ok(None) => round += 1,
@@ -154,6 +166,11 @@ async fn wait<O: DeserializeOwned + Send + 'static>(
             Err(AgentError::of(FailureKind::Cancelled, "cancelled while waiting for another agent"))
         }
     }
+}
+
+async fn has_failed<O>(child: &RunHandle<O>) -> Result<bool, AgentError> {
+    let state = child.state().await?;
+    Ok(state.is_settled() && state != RunState::Succeeded)
 }
 
 /// Says whether an attempt that stopped took the child with it.

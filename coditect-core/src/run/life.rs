@@ -206,8 +206,7 @@ impl<O> RunHandle<O> {
     /// Failed, skipped and cancelled tasks get fresh counts of failures, and deadlines that count anew, as does that of
     /// the run. A task that had answered with a plan is not asked again: its plan goes on in the same way.
     ///
-    /// A task that asked others meets their answers again, and their failures too: where it failed for one of its
-    /// [`children`](Self::children), that one is retried first.
+    /// A task that asked others meets their answers again; one of its [`children`](Self::children) that failed is asked anew.
     ///
     /// From then on this handle and its clones wait for the next end of the run: [`result`](Self::result) is the new one.
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coditect_bus::Priority;
-use coditect_dag::journal::Submission;
+use coditect_dag::journal::{Submission, Submitted};
 use coditect_dag::{RunId, Timestamp};
 use coditect_telemetry::TraceContext;
 use parking_lot::Mutex;
@@ -121,6 +121,16 @@ impl Submitter {
         plan: Plan<O>,
         options: SubmitOptions,
     ) -> Result<RunHandle<O>, Error> {
+        let (handle, _) = self.submit_or_meet(plan, options).await?;
+        Ok(handle)
+    }
+
+    /// The same, and says whether there was such a run before.
+    pub(crate) async fn submit_or_meet<O>(
+        &self,
+        plan: Plan<O>,
+        options: SubmitOptions,
+    ) -> Result<(RunHandle<O>, bool), Error> {
         self.check_carried()?;
         let max_concurrency = match options.max_concurrency.map(NonZeroU32::new) {
             Some(None) => {
@@ -185,7 +195,8 @@ impl Submitter {
                 admission.seen(run);
             }
         }
-        Ok(RunHandle::new(submitted?.run, Arc::clone(&self.ports)))
+        let Submitted { run, existed } = submitted?;
+        Ok((RunHandle::new(run, Arc::clone(&self.ports)), existed))
     }
 
     /// Checks that somebody may carry out what is submitted.

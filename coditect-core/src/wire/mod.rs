@@ -44,6 +44,8 @@ pub(crate) const DEADLINE: &str = "coditect-deadline-ms";
 pub(crate) const DEPTH: &str = "coditect-depth";
 /// The id of the message, or the attempt, that was set aside and that this one follows.
 pub(crate) const REDRIVEN_FROM: &str = "coditect-redriven-from";
+/// How often a person has opened a task again.
+pub(crate) const OPENED: &str = "coditect-opened";
 /// Whom a task is not for, as `agent/capability@version`, separated by commas.
 pub(crate) const AVOID: &str = "coditect-avoid";
 /// The only agent that a task or a request is for, where that is not any that offers what is required.

@@ -11,8 +11,8 @@ use coditect_telemetry::TraceContext;
 use uuid::Uuid;
 
 use super::{
-    AGENT, ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, REQUIREMENT, RUN, SCHEDULE,
-    TASK, TENANT, TIMEOUT, agent_of, optional, required, trace_of, with_trace,
+    AGENT, ATTEMPT, AVOID, DEADLINE, DEPTH, EFFECT, KEY, KIND, NOMINAL, OPENED, REQUIREMENT, RUN,
+    SCHEDULE, TASK, TENANT, TIMEOUT, agent_of, optional, required, trace_of, with_trace,
 };
 use crate::agent::Performer;
 use crate::effect::EffectClass;
@@ -25,6 +25,8 @@ pub(crate) struct TaskMessage {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    /// How often a person has opened the task again.
+    pub(crate) times_opened: u32,
     /// Where its outcome goes.
     pub(crate) outcomes: QueueName,
     pub(crate) key: Arc<str>,
@@ -85,6 +87,9 @@ impl TaskMessage {
             .with_header(TENANT, self.tenant.to_string())
             .with_header(REQUIREMENT, self.requirement.to_string())
             .with_header(DEPTH, self.depth.to_string());
+        if self.times_opened > 0 {
+            envelope = envelope.with_header(OPENED, self.times_opened.to_string());
+        }
         if let Some(effect) = self.effect {
             envelope = envelope.with_header(EFFECT, effect.name());
         }
@@ -132,6 +137,7 @@ impl TaskMessage {
             run: required(envelope, RUN)?,
             task: TaskId::new(required(envelope, TASK)?),
             attempt: Attempt::new(required(envelope, ATTEMPT)?),
+            times_opened: optional(envelope, OPENED)?.unwrap_or(0),
             outcomes: envelope
                 .reply_to()
                 .cloned()

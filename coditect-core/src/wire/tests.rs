@@ -72,6 +72,7 @@ fn task() -> TaskMessage {
         run: RUN_ID.parse().unwrap(),
         task: TaskId::new(7),
         attempt: Attempt::new(2),
+        times_opened: 0,
         outcomes: "outcome.3".parse().unwrap(),
         key: "summary".into(),
         tenant: "default".into(),

@@ -27,6 +27,8 @@ pub(crate) struct LocalJob {
     pub(crate) run: RunId,
     pub(crate) task: TaskId,
     pub(crate) attempt: Attempt,
+    /// How often a person has opened the task again.
+    pub(crate) times_opened: u32,
     /// The queue of the owner that launches it, for when it no longer is one.
     pub(crate) owner: QueueName,
     pub(crate) key: Arc<str>,
@@ -92,6 +94,7 @@ impl Worker {
                 scope: job.scope,
                 task: job.task,
                 attempt: job.attempt,
+                times_opened: job.times_opened,
                 key: job.key,
                 deadline: job.deadline,
                 token: job.token,

@@ -111,6 +111,7 @@ pub(super) async fn respond(
         }),
         task: TaskId::new(0),
         attempt: Attempt::FIRST,
+        times_opened: 0,
         key: hosted.id.as_str().into(),
         deadline: question.deadline,
         token: question.token,

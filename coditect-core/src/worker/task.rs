@@ -125,6 +125,7 @@ pub(super) async fn task(worker: Arc<Worker>, delivery: Delivery, mut slot: Slot
         }),
         task: message.task,
         attempt: message.attempt,
+        times_opened: message.times_opened,
         key: message.key,
         deadline: message.deadline,
         token: enrolled.token.clone(),

@@ -239,11 +239,15 @@ impl RunMachine {
                 self.note_redriven(*task);
                 self.unclear.remove(task);
                 self.by_person.insert(*task);
+                *self.opened.entry(*task).or_default() += 1;
                 if let Some(input) = input {
                     self.inputs.insert(*task, input.clone());
                 }
             }
-            RecordKind::Retried => self.unclear.clear(),
+            RecordKind::Retried => {
+                self.unclear.clear();
+                self.retries += 1;
+            }
             RecordKind::Waiting { task, .. } => {
                 self.waiting.insert(*task, record.at);
             }

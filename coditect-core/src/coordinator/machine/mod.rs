@@ -107,6 +107,9 @@ pub(crate) struct RunMachine {
     times_parked: FxHashMap<TaskId, u32>,
     /// Tasks that were cancelled while nobody knew what became of an attempt that must not be begun twice.
     unclear: FxHashSet<TaskId>,
+    /// How often a person has opened the run again, and single tasks.
+    retries: u32,
+    opened: FxHashMap<TaskId, u32>,
     /// Tasks in which a person had a hand.
     by_person: FxHashSet<TaskId>,
     /// How many patches have changed the graph.
@@ -165,6 +168,8 @@ impl RunMachine {
             parked: FxHashMap::default(),
             times_parked: FxHashMap::default(),
             unclear: FxHashSet::default(),
+            retries: 0,
+            opened: FxHashMap::default(),
             by_person: FxHashSet::default(),
             revision: 0,
             patches: FxHashMap::default(),

@@ -39,6 +39,11 @@ impl RunMachine {
         follows.then_some(known.origin)
     }
 
+    /// How often a person has opened a task again, by itself or with all of its run.
+    pub(crate) fn times_opened(&self, task: TaskId) -> u32 {
+        self.opened.get(&task).map_or(0, |times| *times) + self.retries
+    }
+
     /// When a task that is set aside is put back by itself; none of any other.
     pub(crate) fn redrive_at(&self, task: TaskId) -> Option<Timestamp> {
         let known = self.redriven.get(&task)?;
