@@ -36,8 +36,8 @@ pub enum ErrorKind {
 
 /// An error of the runtime or of a run.
 ///
-/// `Display` is this level only; the chain of sources tells the rest, and `Debug` all of it in one line. For a run that ended without a
-/// result, [`failure`](Error::failure) says which task failed and why.
+/// `Display` is this level only; the chain of sources tells the rest, and `Debug` all of it in one line. For a run that
+/// ended without a result, [`failure`](Error::failure) says which task failed and why.
 ///
 /// # Examples
 ///
@@ -172,8 +172,8 @@ impl Error {
     }
 }
 
-/// Shows the failure once, as the source.
-/// One line for people, with all that led to it, as that is what `main` and `unwrap` print; `{:#?}` is the structure.
+/// One line for people, with all that led to it, as that is what `main` and `unwrap` print; `{:#?}` is the structure, with
+/// the failure once, as the source.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
