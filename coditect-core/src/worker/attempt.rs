@@ -95,9 +95,12 @@ pub(crate) async fn attempt(
 
 /// What an attempt has shown of how much its agent bears; none where it shows nothing of that.
 fn load(context: &TaskContext, attempted: &Attempted) -> Option<Load> {
+    // How long others took to answer it says nothing of itself, nor that there was no time left after that.
+    if context.has_waited() {
+        return None;
+    }
     match &attempted.ended {
-        // How long others took to answer it says nothing of itself.
-        Ended::Output(_) | Ended::Plan(_) => (!context.has_waited()).then_some(Load::Borne),
+        Ended::Output(_) | Ended::Plan(_) => Some(Load::Borne),
         Ended::Failed { .. } if attempted.was_given_up() => None,
         Ended::Failed {
             failure,

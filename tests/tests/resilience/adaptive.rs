@@ -159,3 +159,39 @@ async fn who_asks_for_patience_gets_less_at_once() -> Result<(), Error> {
     assert!(then < 20, "{then} at once after it was told so often");
     runtime.shutdown().await
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_ran_out_of_time_while_others_did_not_answer_keeps_its_slots() -> Result<(), Error> {
+    let hung = async |_: u64| {
+        sleep(Duration::from_secs(3_600)).await;
+        Ok::<_, AgentError>(0_u64)
+    };
+    let ask = async |context: TaskContext, x: u64| context.request("query", &QUERY, x).await;
+    let policy = AdaptivePolicy::new(1, 20, 20).unwrap();
+    let ask = agent("ask", ask)
+        .with_breaker(None)
+        .with_adaptive_concurrency(policy);
+    let runtime = Shared::new().runtime();
+    let runtime = runtime.agent(ask).agent(agent("query", hung));
+    let runtime = runtime.start().await?;
+    let mut plan = Plan::builder();
+    const ASK: Call<u64, u64> = Call::new("ask");
+    let tasks = Vec::from_iter((0..20).map(|x| plan.task(format!("ask-{x}"), &ASK, x)));
+    for task in &tasks {
+        plan.configure(task, |task| {
+            task.max_attempts(1).timeout(Duration::from_secs(1))
+        });
+    }
+    let run = runtime.submit_plan(plan.output(tasks)?).await?;
+    within(run.result())
+        .await
+        .expect_err("all of them were too slow");
+    sleep(Duration::from_secs(60)).await;
+    let records = runtime.agents().records();
+    let ask = records
+        .iter()
+        .find(|record| record.agent().as_str() == "ask");
+    let slots = ask.map(|record| record.load.slots);
+    assert_eq!(slots, Some(20), "most of their time was that of others");
+    runtime.shutdown().await
+}
