@@ -110,21 +110,30 @@ impl Quarantines {
                 return Err(error);
             }
         }
-        for one in &held {
-            let (key, one) = (&key(&one.pattern()), one);
-            let written = store.transact(|mut tx| async move { tx.set_json(key, one) });
+        for (one, was_kept) in &held {
+            let (key, was_kept) = (&key(&one.pattern()), *was_kept);
+            let written = store.transact(|mut tx| async move {
+                // What is not there any more was ended elsewhere, and is not begun again by what has failed meanwhile.
+                if was_kept && tx.get(key).await?.is_none() {
+                    return Ok(());
+                }
+                tx.set_json(key, one)
+            });
             written.await?;
+            self.board.lock().mark_kept(one);
         }
-        self.board.lock().mark_kept(&held);
         Ok(())
     }
 
-    /// What the store does not have as it is.
-    fn take_changes(&self) -> (Vec<Pattern>, Vec<Quarantined>) {
+    /// What has ended, and what the store does not have as it is, with whether it has had it.
+    fn take_changes(&self) -> (Vec<Pattern>, Vec<(Quarantined, bool)>) {
         let mut board = self.board.lock();
         let ended = std::mem::take(&mut board.ended);
         let news = board.patterns.iter().filter(|(_, entry)| !entry.is_kept);
-        let news = news.filter_map(|(pattern, entry)| self.describe(pattern, entry));
+        let news = news.filter_map(|(pattern, entry)| {
+            let described = self.describe(pattern, entry)?;
+            Some((described, entry.was_kept))
+        });
         (ended, news.collect())
     }
 
@@ -166,7 +175,8 @@ impl Quarantines {
             let mut entry = Entry::new(policy, one.example, one.since);
             let left = left.unwrap_or_default();
             entry.machine.adopt(&policy, one.kind, left, now);
-            (entry.failures, entry.is_kept) = (one.failures, true);
+            entry.failures = one.failures;
+            (entry.is_kept, entry.was_kept) = (true, true);
             board.patterns.insert(pattern, entry);
             changed = true;
         }
@@ -177,12 +187,13 @@ impl Quarantines {
 }
 
 impl Board {
-    fn mark_kept(&mut self, written: &[Quarantined]) {
-        for one in written {
-            if let Some(entry) = self.patterns.get_mut(&one.pattern()) {
-                // What has changed meanwhile is written with the next.
-                entry.is_kept = entry.failures == one.failures;
-            }
+    fn mark_kept(&mut self, written: &Quarantined) {
+        let entry = self.patterns.get_mut(&written.pattern());
+        // It may have ended meanwhile, and begun anew.
+        if let Some(entry) = entry.filter(|entry| entry.since == written.since) {
+            // What has changed meanwhile is written with the next.
+            entry.is_kept = entry.failures == written.failures;
+            entry.was_kept = true;
         }
     }
 }

@@ -76,6 +76,8 @@ struct Entry {
     example: Failure,
     /// Whether the store has it as it is.
     is_kept: bool,
+    /// Whether the store has had it, so that its absence there means that somebody has ended it.
+    was_kept: bool,
 }
 
 impl Entry {
@@ -87,6 +89,7 @@ impl Entry {
             since: now,
             example,
             is_kept: false,
+            was_kept: false,
         }
     }
 

@@ -89,3 +89,20 @@ async fn what_one_process_holds_others_hold_until_somebody_ends_it() {
     assert!(held(&first).is_empty());
     assert!(Quarantined::read(&*store).await.unwrap().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_has_ended_elsewhere_is_not_written_again_for_a_late_failure() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let owner = quarantines();
+    let failure = failed(&by("sick"));
+    owner.failed(&failure);
+    owner.failed(&failure);
+    owner.load(&store).await;
+    // What was under way when it began fails as well, and a person who is not here ends it.
+    assert!(owner.failed(&failure));
+    let listed = Quarantined::read(&*store).await.unwrap();
+    assert!(listed[0].clear(&store).await.unwrap());
+    owner.load(&store).await;
+    assert!(Quarantined::read(&*store).await.unwrap().is_empty());
+    assert!(held(&owner).is_empty());
+}
