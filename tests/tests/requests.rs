@@ -10,6 +10,8 @@ mod fallback;
 mod given_up;
 #[path = "requests/hedge.rs"]
 mod hedge;
+#[path = "requests/standing.rs"]
+mod standing;
 
 mod stage;
 

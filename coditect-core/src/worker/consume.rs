@@ -124,6 +124,8 @@ pub(super) async fn consume(
                     () = stop.cancelled() => return,
                     () = guard.turned(!narrow) => continue,
                     () = hosted.widened(width) => continue,
+                    // What is taken now is for somebody who wants it.
+                    () = hosted.standing.closed() => continue,
                     delivery = consumer.recv() => delivery,
                     never = nothing_waits => never,
                 }

@@ -159,12 +159,13 @@ impl Worker {
     }
 
     /// The agent of this process to ask for what is required: of the highest version, and one that takes work now if there
-    /// is one.
+    /// is one; none that wants no work.
     pub(crate) fn find(&self, requirement: &Requirement) -> Option<Offer> {
-        let ranked = self
+        let open = self
             .hosted
             .iter()
-            .filter_map(|hosted| Some((hosted.rank_for(requirement)?, hosted)));
+            .filter(|hosted| hosted.standing.is_open());
+        let ranked = open.filter_map(|hosted| Some((hosted.rank_for(requirement)?, hosted)));
         // Of equals the last is the greatest, and the first is to be asked.
         let best = ranked.rev().max_by(|(a, _), (b, _)| a.cmp(b));
         best.and_then(|(_, hosted)| Offer::of(hosted, requirement))

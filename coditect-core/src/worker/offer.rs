@@ -33,6 +33,11 @@ impl Offer {
         &self.hosted.capabilities[self.capability].version
     }
 
+    /// Says whether the agent is given work at all: it may drain, or have been replaced.
+    pub(crate) fn wants_work(&self) -> bool {
+        self.hosted.standing.is_open()
+    }
+
     /// Takes a slot if the agent takes the work at once.
     pub(crate) fn try_slot(&self) -> Option<Slot> {
         self.hosted.try_work(self.capability)

@@ -67,6 +67,15 @@ impl Standing {
         }
     }
 
+    /// Waits until it is given no more work.
+    pub(super) async fn closed(&self) {
+        let mut reported = self.reported.subscribe();
+        while self.is_open() {
+            // The sender lives as long as this.
+            let _ = reported.changed().await;
+        }
+    }
+
     pub(super) fn report(&self, reported: Reported) {
         let wants = reported.health != Health::Draining;
         self.reported.send_modify(|former| {

@@ -56,14 +56,14 @@ impl Question<'_> {
         held.iter().find_map(|one| quarantines.probe(one))
     }
 
-    /// The agent of this process to ask: none that is held.
+    /// The agent of this process to ask: none that is held, or wants no work.
     pub(super) fn here(&self, held: &[Pattern]) -> Option<Offer> {
         let worker = &self.runtime.inner.worker;
         if held.is_empty() {
             return worker.find(self.requirement);
         }
         let mut offering = worker.offering(self.requirement).into_iter();
-        offering.find(|offer| !held.contains(&offer.pattern()))
+        offering.find(|offer| offer.wants_work() && !held.contains(&offer.pattern()))
     }
 
     /// Says whether an agent of another process offers what is required, and is not held.

@@ -146,7 +146,12 @@ impl Question<'_> {
                     let _ = asking.chosen.set(inner.worker.incarnation);
                     let free = offer.hosted.work(offer.capability);
                     let free = timeout_at(self.deadline, free).await;
-                    free.map_err(|_| self.late())?
+                    let slot = free.map_err(|_| self.late())?;
+                    if !offer.wants_work() {
+                        drop(slot);
+                        return Box::pin(self.shared(held)).await;
+                    }
+                    slot
                 }
             },
         };
