@@ -27,7 +27,8 @@ use crate::schedule::{NewSchedule, Timing};
 ///
 /// Awaiting it fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a plan that is unsound, goes
 /// over a limit, or has an input that an agent of this process does not take, with
-/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) for a runtime that has shut down, and with
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) for a runtime that has shut down, with
+/// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded) while [too many runs wait](crate::RuntimeBuilder::shed_above), and with
 /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the journal cannot be reached.
 ///
 /// # Cancel safety
