@@ -8,6 +8,8 @@
 mod bus;
 #[path = "guards/conformance.rs"]
 mod conformance;
+#[path = "guards/hearsay.rs"]
+mod hearsay;
 #[path = "guards/registry.rs"]
 mod registry;
 #[path = "guards/shaky.rs"]

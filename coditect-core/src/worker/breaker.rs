@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use coditect_resilience::{Breaker, BreakerPermit, BreakerPolicy};
+use coditect_resilience::{Breaker, BreakerPermit, BreakerPolicy, BreakerState};
 use tokio::sync::watch;
 
 use super::attempt::{Attempted, Ended};
@@ -137,10 +137,17 @@ impl Guard {
         }
     }
 
-    /// Since when calls are held back; none while they are not.
+    /// Since when calls are held back; none while they are not, nor while one is wanted that shows whether they need be:
+    /// whoever is not to be preferred is not called where others are.
     pub(super) fn tripped_since(&self) -> Option<SystemTime> {
         let since = *self.bell.tripped.borrow();
-        since.filter(|_| self.is_tripped())
+        since.filter(|_| self.is_shut())
+    }
+
+    /// Says whether no call is let through, whatever those under way show.
+    fn is_shut(&self) -> bool {
+        let half_open = |breaker: &&Breaker| breaker.state() == BreakerState::HalfOpen;
+        self.is_open() && self.breaker().filter(half_open).is_none()
     }
 
     /// How many calls go through at once while it is found out whether all may.

@@ -233,7 +233,8 @@ impl Worker {
                 biased;
                 () = self.attempts_ended() => return,
                 () = self.guards.changed() => self.services.reported.notify_one(),
-                () = after(next) => {}
+                // Who may be tried again is no longer to be avoided.
+                () = after(next) => self.services.reported.notify_one(),
             }
         }
     }
