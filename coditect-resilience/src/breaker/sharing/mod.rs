@@ -2,6 +2,7 @@
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod doubt;
 mod memory;
 mod observer;
 mod policy;
@@ -22,6 +23,7 @@ pub use observer::SharingObserver;
 pub use policy::{Adoption, SharingPolicy};
 pub use store::{BreakerNotice, BreakerStore, Finding};
 
+use self::doubt::Doubts;
 use super::handle::Breaker;
 use super::keyed::Breakers;
 use super::machine::{BreakerMachine, BreakerState};
@@ -36,7 +38,8 @@ use crate::random::{Randomness, SplitMix};
 ///
 /// A process that hears that a callee is failing stays away as long as the notice says, less up to a tenth, so that
 /// not all come back at once; what it hears that the callee answers again makes it probe at once. Only its own
-/// probes close a breaker. What an operator forces stays in the process where it was forced.
+/// probes close a breaker. What an operator forces stays in the process where it was forced. Whose word its own calls have
+/// disproved is not believed again on that callee, until it says that the callee answers or this process finds it failing.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -77,6 +80,7 @@ pub struct BreakerSharing {
     sequence: u64,
     /// What was last heard of each name: who said it, and which of its words it was.
     heard: HashMap<String, (u64, u64)>,
+    doubts: Doubts,
 }
 
 /// How many names wait to be published, and how many are published at one turn.
@@ -104,6 +108,7 @@ impl Breakers {
             randomness,
             sequence: 0,
             heard: HashMap::new(),
+            doubts: Doubts::new(policy.limit()),
         };
         (breakers, sharing)
     }
@@ -160,6 +165,7 @@ impl BreakerSharing {
             BreakerState::Closed => (Finding::Closed, self.policy.keep_closed()),
             _ => return None,
         };
+        self.doubts.found(name, finding);
         self.sequence += 1;
         (!left.is_zero()).then(|| BreakerNotice {
             name: name.into(),
@@ -179,7 +185,8 @@ impl BreakerSharing {
         let mut heard = HashMap::with_capacity(notices.len());
         for notice in notices.into_iter().take(limit) {
             let word = (notice.origin, notice.sequence);
-            if notice.origin != self.origin && self.heard.get(&notice.name) != Some(&word) {
+            let is_news = self.heard.get(&notice.name) != Some(&word);
+            if notice.origin != self.origin && is_news {
                 self.adopt(&notice);
             }
             heard.insert(notice.name, word);
@@ -188,7 +195,10 @@ impl BreakerSharing {
         self.heard = heard;
     }
 
-    fn adopt(&self, notice: &BreakerNotice) {
+    fn adopt(&mut self, notice: &BreakerNotice) {
+        if !self.doubts.believes(notice) {
+            return;
+        }
         match notice.finding {
             Finding::Open => {
                 let breaker = self.breakers.breaker(&notice.name);
