@@ -18,7 +18,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves the queue if it waits, or drops the call and gives back what it held.
+    /// Dropping it leaves the queue if it waits, or drops the call and gives back what it held; what a rate was charged stays
+    /// charged.
     #[must_use = "a call makes no progress unless it is polled"]
     pub struct GatedFuture<S, Req, G>
     where
